@@ -108,6 +108,8 @@ check: $(INSTALLED)  ## Lint, check the format and the types, run the tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/python -m tools.examples
+	$(BIN)/mypy build/examples
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 docs: $(INSTALLED)  ## Write docs/commands.md, docs/settings.md and docs/openapi.json from the code

@@ -54,9 +54,10 @@ class SubjectSettings:
         check_sae: Whether to stop where the SAE's files say something that this version does not
             know, or that model, site or measured activations contradict.
         tokenizer: A tokenizer.json or a tokenizer's folder; empty for the model's own.
-        bos: Whether windows begin with the tokenizer's BOS token; `auto` for what the SAE's files
-            record, else yes if the tokenizer has one.
-        corpus: Text, JSONL, Parquet or token file, or the hub id of a dataset.
+        bos: Whether windows begin with the tokenizer's BOS token, or the model configuration's
+            where the tokenizer's files say nothing of BOS; `auto` for what the SAE's files record,
+            else yes if there is one.
+        corpus: Text, JSONL, Parquet or token file, a folder of one kind, or a dataset's hub id.
         corpus_field: Column or key that holds the text; empty to detect it.
         corpus_separator (token id): Token that ends a document in stored tokens, flat or in rows;
             -1 for none.
@@ -97,6 +98,9 @@ class SubjectSettings:
         """What messages call the subject: a hub id, or the name of a file or folder."""
         return Path(self.model).name if Path(self.model).is_absolute() else self.model
 
+    def __post_init__(self) -> None:
+        plain_fields(self)
+
 
 @dataclass(frozen=True)
 class HarvestSettings:
@@ -134,6 +138,9 @@ class HarvestSettings:
     explain_share: float = 0.5
     mask_first: bool = True
 
+    def __post_init__(self) -> None:
+        plain_fields(self)
+
 
 @dataclass(frozen=True)
 class SampleSettings:
@@ -150,6 +157,7 @@ class SampleSettings:
     max_density: float = 1.0
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         for name in ("min_density", "max_density"):
             value = getattr(self, name)
             _check_range(f"sample.{name} = {_shown(value)}", "sample", name, value)
@@ -175,6 +183,9 @@ class RunSettings:
     harvest: HarvestSettings = field(default_factory=HarvestSettings)
     sample: SampleSettings = field(default_factory=SampleSettings)
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        plain_fields(self)
 
     @property
     def digest(self) -> str:
@@ -262,6 +273,7 @@ def load_settings(subject: str, seed: int | None = None) -> RunSettings:
         settings = read_settings(path)
     if seed is None:
         return settings
+    seed = plain(seed)
     _check_range(f"--seed {seed}", "", "seed", seed)
     return replace(settings, seed=seed)
 
@@ -312,6 +324,20 @@ def byte_count(size: int | str) -> int:
     if value > LARGEST:
         raise BadInput(f"--cache-site {written}: give at most {LARGEST:,} bytes")
     return value
+
+
+def plain(value: Any) -> Any:
+    """Return a number of NumPy or torch as Python's own, which JSON and DuckDB take; other values
+    as they are."""
+    return value.item() if hasattr(value, "item") and not getattr(value, "ndim", 0) else value
+
+
+def plain_fields(given: Any) -> None:
+    """Put `plain` values into a dataclass that a caller made; called by its `__post_init__`."""
+    for one in fields(given):
+        value = getattr(given, one.name)
+        if hasattr(value, "item"):
+            object.__setattr__(given, one.name, plain(value))
 
 
 def check_number(name: str, value: object) -> None:

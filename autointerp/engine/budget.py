@@ -7,6 +7,7 @@ import math
 
 from autointerp.errors import BadInput
 from autointerp.raters import Extent, Price, Rater, ServedRater, judges
+from autointerp.text import exact_dollars
 
 TOKENS_PER_BYTE = 0.5  # more than any text takes; learned from the first replies on
 MARGIN = 1.2
@@ -20,6 +21,14 @@ def require_price(rater: Rater, budget_usd: float | None) -> None:
                 f"--budget-usd: no price is known for {judge.name}; "
                 "give --price-in and --price-out, in US dollars per million tokens"
             )
+
+
+def budget_text(budget_usd: float) -> str:
+    """Say that a budget ended the work, and what goes on from there."""
+    return (
+        f"stopped: the next call could exceed the budget of {exact_dollars(budget_usd)}; "
+        "give a larger --budget-usd to continue"
+    )
 
 
 class BudgetReached(Exception):

@@ -60,6 +60,11 @@ class Forecast:
         tokens = f"about {self.tokens_in:,} tokens in and {self.tokens_out:,} out"
         return f"{calls}, {tokens}, {self._cost_text()}"
 
+    @property
+    def estimate(self) -> Forecast:
+        """The forecast itself, as those of other work have one beside what they say of the work."""
+        return self
+
     def as_json(self) -> dict[str, Any]:
         """Return the forecast as JSON values."""
         values = asdict(self)

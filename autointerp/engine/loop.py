@@ -42,7 +42,7 @@ from autointerp.raters import (
     version_of,
 )
 from autointerp.records import Item, Rating, Reply, Request, storable
-from autointerp.settings import check_number
+from autointerp.settings import check_number, plain_fields
 from autointerp.store.ratings import came_record, sent_record
 from autointerp.store.replies import Record
 from autointerp.store.run import Run
@@ -84,6 +84,7 @@ class RatingPolicy:
     control: Control | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_number("budget_usd", self.budget_usd)
         check_number("concurrency", self.concurrency)
 

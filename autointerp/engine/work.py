@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from autointerp.engine.budget import require_price
+from autointerp.engine.budget import budget_text, require_price
 from autointerp.engine.composed import ask_members, compose_items, member_answers
 from autointerp.engine.loop import (
     NOTHING_SHOWN,
@@ -25,7 +25,6 @@ from autointerp.questions.question import Question
 from autointerp.questions.rubric import Rubric
 from autointerp.raters import ComposedRater, Rater, version_of
 from autointerp.store.run import Run
-from autointerp.text import exact_dollars
 
 Beside = Callable[[Sequence[str], Evidence], dict[str, str]]
 
@@ -51,12 +50,7 @@ class RatingCounts:
     @property
     def budget_text(self) -> str:
         """Which budget ended it, and what goes on from there; empty if none did."""
-        if self.budget_usd is None:
-            return ""
-        return (
-            "stopped: the next call could exceed the budget of "
-            f"{exact_dollars(self.budget_usd)}; give a larger --budget-usd to continue"
-        )
+        return "" if self.budget_usd is None else budget_text(self.budget_usd)
 
 
 def pending_items(run: Run, item_ids: Sequence[str], rater: Rater, repeat: int) -> list[str]:

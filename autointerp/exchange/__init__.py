@@ -3,7 +3,7 @@
 A file here that has `recognises(path)` and `read(path, options)` is a form in which units come
 in: its name is the name of `import --format`. `read` yields units one at a time, with all of their
 contexts, and raises ExchangeError, naming the file and the line or row, where the file is not of
-its form.
+its form. `NOTES` are sentences on what such files lack, for the report; a file may have none.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from autointerp import exchange, extensions
 from autointerp.errors import BadInput, ExchangeError, RunMismatch
 from autointerp.exchange import ForeignContext, ForeignUnit, ImportOptions
-from autointerp.exchange._windows import is_finite
+from autointerp.exchange._windows import is_finite, strongest
 from autointerp.files import check_readable_twice
 from autointerp.records import (
     ASSUMED_SILENT,
@@ -158,7 +158,7 @@ def _import(run: Run, path: Path, form: str, options: ImportOptions) -> ImportCo
         arrival.finish()
         counts = arrival.counts
         counts.unlike = _unlike_lengths(run)
-        notes = [*_form(form).NOTES, *arrival.notes()]
+        notes = [*getattr(_form(form), "NOTES", ()), *arrival.notes()]
         run.insert(
             "imported",
             [
@@ -290,6 +290,10 @@ class _Arrival:
             source=without_surrogates(unit.source),
             name=without_surrogates(unit.name),
             note=without_surrogates(unit.note),
+            contexts=tuple(
+                replace(one, focus=strongest(one.activations)) if one.focus is None else one
+                for one in unit.contexts
+            ),
         )
         if not unit.source.strip() or not unit.source.isprintable() or not unit.name.strip():
             raise ExchangeError(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from autointerp.errors import RubricError, TooFewRatings
+from autointerp.errors import BadInput, RubricError, TooFewRatings
 from autointerp.findings import checks
 from autointerp.findings.agreement import (
     Attention,
@@ -251,6 +251,8 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
 
     Raises TooFewRatings if there is neither a rating nor a description nor a measurement.
     """
+    if level is not None and not 0 < level < 1:
+        raise BadInput(f"level {level}: give the coverage of intervals, such as 0.95")
     _open_key(run)
     scores = run.frame("SELECT * FROM unit_score ORDER BY rubric, rubric_digest, rater, unit_id")
     # What was said of concepts and units, by `cover`, is no rating of a unit.

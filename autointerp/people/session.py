@@ -22,6 +22,7 @@ from autointerp.errors import BadInput
 from autointerp.questions.question import Shows
 from autointerp.questions.rubric import Rubric
 from autointerp.records import Item, ItemContext
+from autointerp.settings import plain_fields
 
 StepKind = Literal["training", "rating", "guess"]
 Part = Literal["practice", "ratings", "repeats", "guesses"]
@@ -54,6 +55,7 @@ class Sitting:
     gold: int | None = None
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         if self.overlap is not None and self.overlap < 1:
             raise BadInput(f"--overlap {self.overlap}: each item needs at least 1 rater")
         if not 0 <= self.repeat_share <= 1:

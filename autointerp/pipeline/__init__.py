@@ -5,6 +5,7 @@ job         what is asked for, and what follows from it: settings, question, rat
 events      what happens meanwhile
 harvest     units and their contexts into a run, or of a model in memory
 rate        units or descriptions, by any rater; batches; the forecast of both
+rate_result what a rating did, of units or of descriptions
 describe    explain units, rate descriptions, score descriptions
 until       units in batches, with a look after each, until a stopping rule says enough
 plan        what is declared before the first rating

@@ -64,7 +64,19 @@ def ask_pending(
     )
 
 
-def common_reason(run: Run, question: Question, rater: Rater, status: str) -> str:
+def common_reasons(
+    run: Run, question: Question, rater: Rater, counts: RatingCounts
+) -> tuple[str, str]:
+    """Return why most ratings failed, and why most replies could not be read; empty where none of
+    `counts` did or was."""
+    failed, unparsed = (
+        _common_reason(run, question, rater, status) if counts.statuses[status] else ""
+        for status in ("failed", "unparsed")
+    )
+    return failed, unparsed
+
+
+def _common_reason(run: Run, question: Question, rater: Rater, status: str) -> str:
     """Return the reason that most of the rater's ratings of this status have."""
     rows = run.rows(
         "SELECT rationale FROM current_rating WHERE rater = ? AND rubric_digest = ?"

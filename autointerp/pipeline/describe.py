@@ -18,11 +18,12 @@ from autointerp.errors import BadInput
 from autointerp.findings.answers import texts_of, unit_scores
 from autointerp.findings.descriptions import scorer_results
 from autointerp.labs import options_of
-from autointerp.pipeline.ask import ask_pending, common_reason
+from autointerp.pipeline.ask import ask_pending, common_reasons
 from autointerp.pipeline.events import Note, On, Step, ignore
 from autointerp.pipeline.harvest import draw
 from autointerp.pipeline.job import Job, Resolved, open_existing, run_for
 from autointerp.pipeline.lab import measured
+from autointerp.pipeline.rate_result import RateResult
 from autointerp.pipeline.responses import measure_texts, pending_texts, subject_for_texts
 from autointerp.questions.explain import (
     EXPLAIN,
@@ -79,7 +80,7 @@ class ExplainResult:
 
 
 @dataclass(frozen=True)
-class DescriptionsResult:
+class DescriptionsResult(RateResult):
     """What a call to `rate` under a rubric about descriptions did.
 
     Attributes:
@@ -87,24 +88,20 @@ class DescriptionsResult:
         without: Units that have no description.
     """
 
-    run: str
-    rater: str
-    rubric: str
-    descriptions: int
-    contexts: int
-    without: int
-    counts: RatingCounts
+    descriptions: int = 0
+    contexts: int = 0
+    without: int = 0
 
     def __str__(self) -> str:
         counts = self.counts
-        return (
+        line = (
             f"run '{self.run}': {count(self.descriptions, 'description')} on "
             f"{count(self.contexts, 'context')}; {self.rater} on {self.rubric}: "
             + (statuses_text(counts.statuses) or "nothing new")
             + (f", {counts.before} rated before" if counts.before else "")
             + (f"; {count(self.without, 'unit')} without a description" if self.without else "")
-            + _on_a_line(counts.budget_text)
         )
+        return "\n".join([line, *self.reasons])
 
 
 @dataclass(frozen=True)
@@ -214,9 +211,11 @@ def _explain(
 
 def _say_failures(run: Run, question: Question, rater: Rater, counts: RatingCounts, on: On) -> None:
     """Say why most of what is no answer is none."""
-    for status, words in (("failed", "failed with"), ("unparsed", "replies that are unparsed")):
-        if counts.statuses[status]:
-            on(Note(f"most {words}: {common_reason(run, question, rater, status)}"))
+    failure, unread = common_reasons(run, question, rater, counts)
+    if failure:
+        on(Note(f"most failed with: {failure}"))
+    if unread:
+        on(Note(f"most replies that are unparsed: {unread}"))
 
 
 def _explained(run: Run, resolved: Resolved, on: On) -> list[Explanation]:
@@ -254,17 +253,21 @@ def rate_descriptions(resolved: Resolved, on: On = ignore) -> DescriptionsResult
             on(Note(f"{_unknown_silence(run, len(lacking))} none of these contexts"))
         ids = add_trials(run, trials)
         counts = ask_pending(run, sorted(set(ids)), rubric, resolved, on)
-        _say_failures(run, rubric, rater, counts, on)
+        failure, unread = common_reasons(run, rubric, rater, counts)
         run.log("rated", rater=rater.name, rubric=rubric.id, statuses=dict(counts.statuses))
     descriptions = sum(one.says_something for one in described)
     return DescriptionsResult(
         run=resolved.job.run,
         rater=rater.name,
         rubric=rubric.id,
+        units=Counter(one.source for one in described),
+        counts=counts,
+        failure=failure,
+        unread=unread,
+        budget_usd=counts.budget_usd,
         descriptions=descriptions,
         contexts=len(set(ids)),
         without=len(described) - descriptions,
-        counts=counts,
     )
 
 

@@ -91,7 +91,9 @@ def harvest(
     return in_memory.harvest(what, tokens, **options)
 
 
-def harvest_shard(job: Job, shard: str, folder: Path | None = None, on: On = ignore) -> ShardResult:
+def harvest_shard(
+    job: Job, shard: str, folder: Path | str | None = None, on: On = ignore
+) -> ShardResult:
     """Read shard `I/N` of what a job asks for and its run lacks into a file, and store nothing.
 
     The file stands in the run's folder, or in `folder`, where `merge_shards` takes it from. A
@@ -128,14 +130,14 @@ def harvest_shard(job: Job, shard: str, folder: Path | None = None, on: On = ign
             expected.append(tokens_read(settings.harvest.tokens, subject, share.count))
         on(Harvesting(label, tokens, *expected[0]))
 
+    place = job.folder / CHECKPOINTS if folder is None else Path(folder)
     if folder is None:
-        folder = job.folder / CHECKPOINTS
         try:
             job.folder.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
         except OSError as error:
             raise unwritten(job.folder, error, "choose another folder") from None
     read = read_shard(
-        folder,
+        place,
         subject,
         settings,
         held,
@@ -150,12 +152,12 @@ def harvest_shard(job: Job, shard: str, folder: Path | None = None, on: On = ign
     return ShardResult(job.run, name, file, len(contents.shards), contents.total, contents.tokens)
 
 
-def merge_shards(job: Job, folder: Path | None = None, on: On = ignore) -> HarvestResult:
+def merge_shards(job: Job, folder: Path | str | None = None, on: On = ignore) -> HarvestResult:
     """Store what the shards of `harvest_shard` hold, to the same bytes as one process.
 
     Raises BadInput, naming them, if shards are missing, cut, there twice, or of something else.
     """
-    shards = folder or checked_path(job.run, job.runs) / CHECKPOINTS
+    shards = Path(folder or checked_path(job.run, job.runs) / CHECKPOINTS)
     _require_alone("--merge", "and one merges; start one")
     resolved = Resolved(job, planned=False)
     wanted = resolved.wanted

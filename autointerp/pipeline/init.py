@@ -13,7 +13,13 @@ from autointerp.errors import BadInput, MissingSetting, SubjectError
 from autointerp.files import require_new, write_text
 from autointerp.pipeline.events import Note, On, Step
 from autointerp.settings import SubjectSettings, from_mapping
-from autointerp.subjects.assembled import begins_with_bos, check_fit, corpus_of, sae_of
+from autointerp.subjects.assembled import (
+    begins_with_bos,
+    check_fit,
+    corpus_of,
+    note_of_bos,
+    sae_of,
+)
 from autointerp.subjects.corpora import tokenised
 from autointerp.subjects.formats import LoadedAutoencoder
 from autointerp.subjects.language_model import HookedLanguageModel, look_at_language_model
@@ -80,6 +86,8 @@ def initialise(
             else "windows: begin without BOS; their first token, an attention sink, is left out"
         )
     )
+    for note in note_of_bos(model) if has_bos else []:
+        on(Note(note))
     given = _filled(given, "corpus", None, ask, on)
     _look_at_corpus(given, model, on)
     write_settings(given, output)

@@ -35,6 +35,7 @@ from autointerp.settings import (
     first_difference,
     from_mapping,
     load_settings,
+    plain_fields,
     token_count,
 )
 from autointerp.store.run import (
@@ -136,11 +137,16 @@ class Job:
     runs: Path = RUNS
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         names = (self.sources,) if isinstance(self.sources, str) else self.sources
         object.__setattr__(self, "sources", tuple(dict.fromkeys(names)))
         object.__setattr__(self, "runs", Path(self.runs))
+        for name in ("rubric", "subject"):
+            if isinstance(getattr(self, name), Path):
+                object.__setattr__(self, name, str(getattr(self, name)))
         if isinstance(self.scorers, str):
             raise BadInput(f"scorers={self.scorers!r}: give a tuple of names, such as {SCORERS}")
+        object.__setattr__(self, "scorers", tuple(self.scorers))
         if isinstance(self.n, int) and self.n < 1:
             raise BadInput(f"--n {self.n}: ask for at least 1 unit")
         for name, least in LEAST.items():

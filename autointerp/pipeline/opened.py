@@ -132,7 +132,7 @@ def compare_runs(
 
     with ExitStack() as stack:
         opened: list[Run] = []
-        for run in runs:
+        for run in [runs] if isinstance(runs, str) else runs:
             name = run.name if isinstance(run, Run) else run
             if name in [other.name for other in opened]:
                 continue

@@ -6,83 +6,30 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from autointerp.engine.batches import BatchCounts, collect_batches
 from autointerp.engine.forecast import Forecast, forecast_calls
-from autointerp.engine.work import RatingCounts
 from autointerp.errors import BadInput, UnknownName
 from autointerp.findings.plan import plan_of
-from autointerp.pipeline.ask import ask_pending, common_reason
+from autointerp.pipeline.ask import ask_pending, common_reasons
 from autointerp.pipeline.events import Note, On, Step, Waiting, ignore
 from autointerp.pipeline.guess import GuessResult, ask_guesses, require_model, unguessed_of
 from autointerp.pipeline.harvest import draw
 from autointerp.pipeline.job import Job, Resolved, run_for
-from autointerp.pipeline.until import UntilResult, rate_until, rated_of, say_deviations
+from autointerp.pipeline.rate_result import RateResult
+from autointerp.pipeline.until import rate_until, rated_of, say_deviations
 from autointerp.questions.guess import guess_rubric
 from autointerp.questions.items import make_items
 from autointerp.raters import load_rater
 from autointerp.store.run import RUNS, open_run
 from autointerp.store.snapshots import open_to_read
-from autointerp.text import count, dollars, first_tokens, size_text, statuses_text
+from autointerp.text import count, first_tokens, size_text, statuses_text
 from autointerp.units.held import too_few
 
 if TYPE_CHECKING:
-    from autointerp.pipeline.describe import DescriptionsResult
     from autointerp.pipeline.sit import SitForecast
     from autointerp.pipeline.sit_pack import Ask, SitResult
-
-
-@dataclass(frozen=True)
-class RateResult:
-    """What a call to `rate` did.
-
-    Attributes:
-        rater: Name of the rater, as in the ratings.
-        rubric: Id of the rubric.
-        units: Units that were asked for, by source.
-        counts: Ratings by status, calls and cost of this call, and what was rated before.
-        failure: The most frequent error where ratings failed; empty if none did.
-        unread: The most frequent reason where replies could not be read; empty if all could.
-        budget_usd: The budget that stopped the work; None if it did not.
-        guesses: What the blinding check brought; None where it was not asked for.
-        until: Where the stopping rule ended; None for a fixed n.
-    """
-
-    run: str
-    rater: str
-    rubric: str
-    units: Mapping[str, int]
-    counts: RatingCounts
-    failure: str = ""
-    unread: str = ""
-    budget_usd: float | None = None
-    guesses: GuessResult | None = None
-    until: UntilResult | None = None
-
-    def __str__(self) -> str:
-        units = ", ".join(f"{n} {name}" for name, n in self.units.items())
-        counts = self.counts
-        lines = [
-            f"run '{self.run}': {units}; {self.rater} on {self.rubric}: "
-            + (statuses_text(counts.statuses) or "nothing new")
-            + (f", {counts.before} rated before" if counts.before else "")
-            + (f", {counts.reused} replies found in the store" if counts.reused else "")
-            + (f", {dollars(counts.spent_usd)}" if counts.spent_usd else "")
-        ]
-        if self.until is not None:
-            lines.append(str(self.until))
-        for member, n in counts.without.items():
-            lines.append(f"{count(n, 'rating')} without {member}, which gave no answer")
-        if self.failure:
-            lines.append(f"most failed with: {self.failure}")
-        if self.unread:
-            lines.append(f"most replies that are unparsed: {self.unread}")
-        if self.counts.budget_text:
-            lines.append(self.counts.budget_text)
-        if self.guesses is not None:
-            lines.append(str(self.guesses))
-        return "\n".join(lines)
 
 
 @dataclass(frozen=True)
@@ -159,12 +106,19 @@ class CollectResult:
         return "\n".join([*lines, *(f"still open: {batch}" for batch in self.counts.open)])
 
 
-def rate(
-    job: Job, on: On = ignore, ask: Ask | None = None
-) -> RateResult | DescriptionsResult | SitResult:
+@overload
+def rate(job: Job, on: On = ignore, ask: None = None) -> RateResult: ...
+
+
+@overload
+def rate(job: Job, on: On = ignore, ask: Ask | None = None) -> RateResult | SitResult: ...
+
+
+def rate(job: Job, on: On = ignore, ask: Ask | None = None) -> RateResult | SitResult:
     """Rate what a job asks for; whatever is missing before it is made first.
 
-    Units under a rubric about units, descriptions under one about descriptions.
+    Units under a rubric about units; descriptions under one about descriptions, and then the
+    result is a `DescriptionsResult`. Only a person's is a SitResult.
 
     Args:
         on: Is called with each event, such as `Harvesting` and `Asking`.
@@ -259,10 +213,7 @@ def _rate_units(resolved: Resolved, on: On) -> RateResult:
             ]
             counts = ask_pending(run, sorted(ids), rubric, resolved, on)
         run.log("rated", rater=rater.name, rubric=rubric.id, statuses=dict(counts.statuses))
-        reasons = {
-            status: common_reason(run, rubric, rater, status) if counts.statuses[status] else ""
-            for status in ("failed", "unparsed")
-        }
+        failure, unread = common_reasons(run, rubric, rater, counts)
         guesses = ask_guesses(run, rubric, rater, job.policy, on) if job.guess else None
     return RateResult(
         run=job.run,
@@ -270,8 +221,8 @@ def _rate_units(resolved: Resolved, on: On) -> RateResult:
         rubric=rubric.id,
         units=wanted,
         counts=counts,
-        failure=reasons["failed"],
-        unread=reasons["unparsed"],
+        failure=failure,
+        unread=unread,
         budget_usd=counts.budget_usd,
         guesses=None if guesses is None else GuessResult(job.run, rater.name, guesses),
         until=until,

@@ -79,7 +79,10 @@ def as_json(material: Material) -> dict[str, Any]:
 
 def _names(runs: Sequence[str] | str) -> list[str]:
     """Return the names of runs, each once; a single name may be given as it is."""
-    return [runs] if isinstance(runs, str) else list(dict.fromkeys(runs))
+    names = [runs] if isinstance(runs, str) else list(dict.fromkeys(runs))
+    if not names:
+        raise BadInput("no run is named; name one or more")
+    return names
 
 
 @contextmanager

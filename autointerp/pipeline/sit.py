@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from autointerp.engine.forecast import Forecast
 from autointerp.errors import BadInput, RunLocked, StorageError, SubjectError, TooFewUnits
 from autointerp.files import PRIVATE_FILE, PRIVATE_FOLDER
 from autointerp.people.assign import (
@@ -69,6 +70,11 @@ class SitForecast:
     def questions(self) -> int:
         """All that would be asked."""
         return sum(self.units.values()) + self.practice + self.repeats + self.guesses
+
+    @property
+    def estimate(self) -> Forecast:
+        """As many calls as questions: a person counts no tokens."""
+        return Forecast(self.rater, self.questions)
 
     def __str__(self) -> str:
         units = ", ".join(f"{n} {name}" for name, n in self.units.items())

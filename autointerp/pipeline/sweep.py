@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autointerp.engine.budget import budget_text
 from autointerp.engine.forecast import Forecast, forecast_calls
 from autointerp.engine.loop import RatingPolicy
 from autointerp.errors import BadInput, RunMismatch
@@ -60,13 +61,13 @@ class SweepResult:
 
     Attributes:
         statuses: Ratings of this call.
-        stopped: Whether the budget stopped the rating.
+        budget_usd: The budget that stopped the rating; None if it did not.
         page: None where none was asked for.
     """
 
     sweep: Sweep
     statuses: Mapping[str, int]
-    stopped: bool
+    budget_usd: float | None
     page: Path | None
 
 
@@ -271,12 +272,13 @@ def sweep(
     if deviations:
         on(Note(f"sweep '{asked.name}' is not as it was planned: {'; '.join(deviations)}"))
     statuses: Counter[str] = Counter()
-    stopped = False
+    budget_usd = None
     if rates:
         require_swept(asked, folder)
         resolved.require_rater()
         with _opened(asked, folder, cache, on) as opened:
-            stopped = _rate(asked, opened, resolved, statuses, on)
+            if _rate(asked, opened, resolved, statuses, on):
+                budget_usd = resolved.job.policy.budget_usd
     lacking = [name for name in asked.settings if not run_exists(folder / name)]
     if lacking:
         raise BadInput(
@@ -300,7 +302,7 @@ def sweep(
             plan=plan,
             deviations=deviations,
         )
-    return SweepResult(found, statuses, stopped, write_sweep(found, place) if page else None)
+    return SweepResult(found, statuses, budget_usd, write_sweep(found, place) if page else None)
 
 
 def forecast_sweep(
@@ -699,10 +701,8 @@ def as_text(result: SweepResult) -> str:
     lines += [f"not as planned: {text}" for text in found.deviations]
     if result.statuses:
         lines.append(f"{found.rater} on {found.rubric}: {statuses_text(Counter(result.statuses))}")
-    if result.stopped:
-        lines.append(
-            "stopped: the next call could exceed the budget; give a larger --budget-usd to continue"
-        )
+    if result.budget_usd is not None:
+        lines.append(budget_text(result.budget_usd))
     for one in found.results:
         figures = one.figures
         parts = [f"score {one.interpretability or 'unknown'}"]

@@ -18,7 +18,12 @@ from autointerp.errors import BadInput, CorpusError, StorageError
 from autointerp.files import partial_file, write_text
 from autointerp.settings import SubjectSettings
 from autointerp.store.tables import save_table
-from autointerp.subjects.assembled import begins_with_bos, corpus_of, tokenizer_at
+from autointerp.subjects.assembled import (
+    begins_with_bos,
+    corpus_of,
+    note_of_bos,
+    tokenizer_at,
+)
 from autointerp.subjects.autoencoder import SparseAutoencoder
 from autointerp.subjects.corpora import Corpus
 from autointerp.subjects.hooks import hooks_in_layer
@@ -27,7 +32,7 @@ from autointerp.subjects.one_layer import OneLayerTransformer, load_one_layer
 from autointerp.subjects.places import RECORD
 from autointerp.subjects.training.activations import ActivationWindows
 from autointerp.subjects.training.clusters import draw_clusters, train_on_points
-from autointerp.subjects.training.events import Measuring, OnTrainingEvent, ignore
+from autointerp.subjects.training.events import Measuring, Noted, OnTrainingEvent, ignore
 from autointerp.subjects.training.measures import measure
 from autointerp.subjects.training.recipe import (
     ModelRecord,
@@ -74,6 +79,8 @@ def train_sae(
     model = _model(subject)
     longest = min(window or LONGEST_WINDOW, model.context_length)
     bos = begins_with_bos(subject.bos, None, model)
+    for note in note_of_bos(model) if bos else []:
+        on(Noted(note))
     recipe = make_recipe(model.site, corpus.digest, longest, bos)
     weights = ModelRecord(subject.model, subject.revision, subject.dtype, model.digest)
     return _trained(model, corpus, subject, weights, recipe, folder, on)

@@ -35,6 +35,7 @@ from autointerp.questions.trials import (
     trial_rng,
 )
 from autointerp.records import Context
+from autointerp.settings import plain_fields
 from autointerp.store.run import Run
 
 STRANGERS = 5  # contexts of others in a control
@@ -57,6 +58,9 @@ class Design:
     count: int | None = None
     permuted: int = 50
     hard: bool = False
+
+    def __post_init__(self) -> None:
+        plain_fields(self)
 
     def of(self, name: str) -> Design:
         """Return the design with the count that scorer `name` asks with."""

@@ -191,11 +191,15 @@ def transport_errors() -> tuple[type[Exception], ...]:
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what it came of, the first cause last."""
+    """Yield an error and what it came of, the first cause last.
+
+    What the system refused came of nothing else: what a library had caught before is no cause.
+    """
     cause: BaseException | None = error
     while cause is not None:
         yield cause
-        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+        is_first = cause.__suppress_context__ or isinstance(cause, OSError)
+        cause = cause.__cause__ or (None if is_first else cause.__context__)
 
 
 def is_timeout(causes: list[BaseException]) -> bool:

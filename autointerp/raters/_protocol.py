@@ -14,7 +14,7 @@ from autointerp.errors import RaterError
 from autointerp.questions.question import COMPUTED, Form, Question
 from autointerp.raters._prices import Price
 from autointerp.records import Item, ItemContext, Reply, Request
-from autointerp.settings import check_number
+from autointerp.settings import check_number, plain_fields
 
 Structured = Literal["json_schema", "tool", "text", "choice"]
 STRUCTURED: tuple[Structured, ...] = ("json_schema", "tool", "text", "choice")
@@ -45,6 +45,7 @@ class RaterOptions:
     effort: str | None = None
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         for name in ("timeout_s", "max_output_tokens", "price_in", "price_out", "seed"):
             check_number(name, getattr(self, name))
 

@@ -406,6 +406,8 @@ def checked_path(name: str, folder: Path) -> Path:
     """Return the folder of a run, which need not exist. Raises UnknownName for what is no name,
     BadInput where a folder with a run is called so.
     """
+    if not isinstance(name, str):
+        raise BadInput(f"run {name!r}: give its name, a text, and the folder of the runs beside it")
     if NAME.fullmatch(name):
         return folder / name
     known = runs_in(folder)

@@ -62,6 +62,8 @@ def assemble(
         if settings.tokenizer:
             model.tokenizer = tokenizer_at(settings.tokenizer)
     notes = [*model.notes]
+    if begins_with_bos(settings.bos, loaded, model):
+        notes += note_of_bos(model)
     if loaded is not None:
         notes += check_fit(loaded, model, settings.check_sae, settings.revision)
         notes += _of_bos(settings.bos, loaded, model)
@@ -195,6 +197,17 @@ def begins_with_bos(bos: str, loaded: LoadedAutoencoder | None, model: HookedLan
     if bos == "auto" and loaded is not None and loaded.prepend_bos is not None:
         return loaded.prepend_bos and model.bos is not None
     return bos != "no" and model.bos is not None
+
+
+def note_of_bos(model: HookedLanguageModel) -> list[str]:
+    """Return a note where windows begin with a BOS that the tokenizer says nothing of."""
+    if model.bos is None or model.tokenizer_says_bos:
+        return []
+    return [
+        f"the files of the tokenizer of {model.name} say nothing of BOS: windows begin with "
+        f"{model.token_texts[model.bos]}, the bos_token_id of the model's configuration; "
+        'subject.bos = "no", or "bos_token": null in its tokenizer_config.json, leaves it out'
+    ]
 
 
 def _of_bos(bos: str, loaded: LoadedAutoencoder, model: HookedLanguageModel) -> list[str]:

@@ -12,12 +12,12 @@ from typing import Any, Literal, Protocol, cast, get_args
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
 from autointerp.errors import SubjectError
 from autointerp.subjects.places import no_trained_sae
+from autointerp.subjects.tensor_file import save_tensors
 from autointerp.subjects.top_k import affine, top_k
 
 Activation = Literal["relu", "jumprelu", "batchtopk", "gated", "topk", "groupmax"]
@@ -270,7 +270,7 @@ class SparseAutoencoder:
         }
         if self.k is not None:
             metadata["k"] = str(self.k)
-        save_file(state, path, metadata=metadata)
+        save_tensors(state, path, metadata)
 
     def _tensors(self) -> dict[str, Tensor]:
         values = {field.name: getattr(self, field.name) for field in fields(self)}

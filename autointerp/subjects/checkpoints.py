@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -11,10 +12,12 @@ from pathlib import Path
 from pickle import PicklingError
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from autointerp.errors import BadInput, MissingSetting, SubjectError
+from autointerp.settings import plain
 from autointerp.subjects.assembled import sae_digest
 from autointerp.subjects.autoencoder import SparseAutoencoder
 from autointerp.subjects.formats import Flags, LoadedAutoencoder, load_sae
@@ -23,6 +26,9 @@ from autointerp.subjects.hooks import site_of_hook
 SAMPLED = 65_536  # weights of each of the model's tensors by which it is known again
 WEIGHTS, SETTINGS = "checkpoint.pt", "config.json"  # as bare weights are written to be read
 PARTS = ("W_enc", "b_enc", "W_dec", "b_dec")
+PLAIN = (bool, int, float, str, np.integer, np.floating)
+CHANGING = re.compile("step|epoch|count|device")  # attributes that `encode` does not read
+OF_TORCH = frozenset(vars(torch.nn.Module()))  # `training`, and what hooks leave
 MORE_PARTS = ("threshold", "log_threshold", "b_gate", "r_mag", "b_mag", "W_skip", "k")
 
 
@@ -32,7 +38,8 @@ class Checkpoint:
 
     Attributes:
         sae: A LoadedAutoencoder, or an object with `encode`.
-        digest: sha256 of its weights, of its files where it has some, and of what was said of them.
+        digest: sha256 of its weights, of its files where it has some, and of what was said of them;
+            of an object of another class of its plain attributes, too.
         site: Where its files or its configuration say that it was trained; empty if they do not.
     """
 
@@ -123,7 +130,9 @@ def _read_weights(sae: Any, flags: Flags, config: Mapping[str, Any]) -> LoadedAu
         try:
             torch.save({name: tensors.get(name, value) for name, value in state.items()}, file)
             if config:
-                (Path(place) / SETTINGS).write_text(json.dumps(dict(config)), encoding="utf-8")
+                (Path(place) / SETTINGS).write_text(
+                    json.dumps(dict(config), default=plain), encoding="utf-8"
+                )
         except (AttributeError, TypeError, ValueError, RuntimeError, PicklingError) as error:
             reason = " ".join(str(error).split())[:120]
             raise BadInput(
@@ -155,8 +164,8 @@ def _site_said(sae: Any) -> str:
 def _digest_of_weights(sae: Any) -> str:
     """Return the sha256 of an object's tensors, those of modules that it holds included.
 
-    Of a `SparseAutoencoder` its settings count as well: with another k the same weights encode
-    otherwise.
+    Of a `SparseAutoencoder` its settings count as well, of another object the names of its class
+    and its modules' and their plain attributes: with another k the same weights encode otherwise.
     """
     weights: dict[str, Any] = {}
     if isinstance(sae, torch.nn.Module):
@@ -174,10 +183,25 @@ def _digest_of_weights(sae: Any) -> str:
             "module, a state dict or a path"
         )
     digest = _digest(sorted(tensors.items()))
-    if not isinstance(sae, SparseAutoencoder):
-        return digest
-    settings = {f.name: weights[f.name] for f in fields(sae) if f.name not in tensors}
+    if isinstance(sae, SparseAutoencoder):
+        settings = {f.name: weights[f.name] for f in fields(sae) if f.name not in tensors}
+    else:
+        settings = dict(_plain_attributes(sae))
     return hashlib.sha256(f"{digest} {settings}".encode()).hexdigest()
+
+
+def _plain_attributes(sae: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the name of an object's class and its numbers, truth values and texts, and those of its
+    modules, by name; those that training changes and `encode` does not read are left out."""
+    parts: dict[str, Any] = {"": sae}
+    for name, part in {"": sae, **getattr(sae, "__dict__", {})}.items():
+        if isinstance(part, torch.nn.Module):
+            parts |= {f"{name}.{inner}": module for inner, module in part.named_modules()}
+    for name, part in sorted(parts.items()):
+        yield f"{name}:", type(part).__name__
+        for key, value in sorted(getattr(part, "__dict__", {}).items()):
+            if isinstance(value, PLAIN) and not CHANGING.search(key) and key not in OF_TORCH:
+                yield f"{name}:{key}", value.item() if isinstance(value, np.generic) else value
 
 
 def _digest(tensors: Iterable[tuple[str, Tensor]]) -> str:

@@ -219,9 +219,32 @@ class HookedLanguageModel:
 
     @property
     def bos(self) -> int | None:
-        """The id of BOS, with which windows begin (may be 0), or None where the model has none."""
+        """The id of BOS, with which windows begin (may be 0), or None where the model has none.
+
+        The tokenizer's; else the one that it puts before a text; else, where its files say nothing
+        of BOS, as a tokenizer.json alone, that of the model's configuration.
+        """
         bos_id = getattr(self.tokenizer, "bos_token_id", None)
+        if bos_id is None and callable(self.tokenizer):
+            bos_id = self._put_before_a_text()
+        if bos_id is None and not self.tokenizer_says_bos:
+            given = getattr(self.config, "bos_token_id", None)
+            bos_id = given if isinstance(given, int) and 0 <= given < self.vocabulary else None
         return None if bos_id is None else int(bos_id)
+
+    @property
+    def tokenizer_says_bos(self) -> bool:
+        """Whether the tokenizer says which token is BOS, or that none is."""
+        said = getattr(self.tokenizer, "init_kwargs", None)
+        if not isinstance(said, dict) or "bos_token" in said:
+            return True
+        return self.tokenizer.bos_token_id is not None or self._put_before_a_text() is not None
+
+    def _put_before_a_text(self) -> int | None:
+        """Return the one token that the tokenizer puts before a text; None for none or several."""
+        bare: list[int] = self.tokenise(["a"])[0]
+        ids: list[int] = self.tokenizer(["a"], verbose=False)["input_ids"][0]
+        return ids[0] if bare and len(ids) > len(bare) and ids[1 : 1 + len(bare)] == bare else None
 
     @property
     def pad(self) -> int:
@@ -341,6 +364,9 @@ class HookedLanguageModel:
             return None
         if self._kept is None or self._kept[0] != text:
             cache = cache_utils.DynamicCache(config=self.model.config)
+            if not keeps_no_state(cache):  # some models take no such cache
+                self._kept = text, None
+                return None
             rows = before[None]
             self._read(rows, torch.ones_like(rows, dtype=torch.bool), [self._at], cache)
             self._kept = text, cache if keeps_all(cache, len(before)) else None
@@ -872,9 +898,15 @@ def keeps_all(cache: Any, tokens: int) -> bool:
     A layer that keeps a state would not do: it is not repeated for several rows, and some models
     forget it where several tokens follow.
     """
+    # A cache of states alone has no length.
+    return keeps_no_state(cache) and getattr(cache, "get_seq_length", int)() == tokens
+
+
+def keeps_no_state(cache: Any) -> bool:
+    """Return whether no layer of a cache keeps anything else than keys and values."""
     from transformers import cache_utils
 
-    return getattr(cache, "get_seq_length", int)() == tokens and all(
+    return all(
         type(layer) in (cache_utils.DynamicLayer, cache_utils.DynamicSlidingWindowLayer)
         for layer in getattr(cache, "layers", ())
     )

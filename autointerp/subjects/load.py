@@ -35,6 +35,10 @@ def load_subject(
     Raises SubjectError or CorpusError if a part is missing, broken or does not fit the others,
     SettingsError for a device that this machine does not have.
     """
+    if not isinstance(settings, SubjectSettings):
+        raise SettingsError(
+            f"{type(settings).__name__} is no table [subject]: give load_settings(PATH).subject"
+        )
     for name in ("model", "sae", "tokenizer", "corpus"):
         try:
             check_readable_twice(Path(getattr(settings, name)))

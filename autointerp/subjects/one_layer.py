@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -19,6 +19,7 @@ from autointerp.errors import SubjectError
 from autointerp.subjects.interventions import Intervention
 from autointerp.subjects.places import no_weights
 from autointerp.subjects.readout import Readout, linear, norm
+from autointerp.subjects.tensor_file import save_tensors
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class OneLayerTransformer(nn.Module):
             for name, tensor in self.state_dict().items()
         }
         metadata = {name: str(value) for name, value in asdict(self.config).items()}
-        save_file(state, path, metadata={"architecture": "one-layer", **metadata})
+        save_tensors(state, path, {"architecture": "one-layer", **metadata})
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from autointerp import extensions
 from autointerp.errors import BadInput, CorpusError, SubjectError
 from autointerp.records import HarvestedUnit
-from autointerp.settings import HarvestSettings, SampleSettings
+from autointerp.settings import HarvestSettings, SampleSettings, plain
 from autointerp.subjects import Subject
 from autointerp.subjects.assembled import as_trained, check_fit, subject_of
 from autointerp.subjects.autoencoder import Encoder, SparseAutoencoder
@@ -81,6 +81,7 @@ def harvest(
     and for densities between which none can be.
     """
     SampleSettings(min_density, max_density)  # raises where nothing could pass
+    seed = plain(seed)
     with left_as_found(model, sae):
         subject, documents = subject_in_memory(
             model,
@@ -150,6 +151,12 @@ def _hooked(model: Any, tokenizer: Any, site: str, neurons: str) -> HookedLangua
         raise SubjectError("no site: give where to read, such as site='layers.3.mlp'")
     if not isinstance(model, torch.nn.Module) or not hasattr(model, "get_input_embeddings"):
         raise SubjectError(f"{type(model).__name__} is no model: give a Hugging Face causal LM")
+    # What accelerate keeps on the disk is there while it is needed.
+    if not hasattr(model, "hf_device_map") and any(p.is_meta for p in model.parameters()):
+        raise SubjectError(
+            f"{type(model).__name__} has weights on the device meta, which have no values: load "
+            "them first"
+        )
     return HookedLanguageModel(
         model, tokenizer or _Numbers(model), site, hidden=neurons == "hidden"
     )
@@ -273,7 +280,10 @@ def _numbers(
     name: str, which: int | Sequence[int], size: int, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return unit numbers and their orders: those given, or as many drawn without replacement."""
-    if isinstance(which, int | np.integer):
+    which = plain(which)
+    if isinstance(which, bool | float | str):
+        raise BadInput(f"units: {which!r} {name}; give how many, or a list of numbers")
+    if isinstance(which, int):
         if which < 1:
             raise BadInput(f"units: {which} {name}; ask for at least 1")
         drawn = np.random.default_rng([seed, *name.encode()]).permutation(size)[:which]
@@ -283,6 +293,8 @@ def _numbers(
     if not len(numbers) or len(wrong):
         problem = f"{wrong[0]} is not from 0 to {size - 1}" if len(wrong) else "none is named"
         raise BadInput(f"units: of {name}, {problem}")
+    if len(set(numbers.tolist())) < len(numbers):
+        raise BadInput(f"units: of {name}, one is named twice")
     return numbers, np.arange(len(numbers))
 
 

@@ -15,7 +15,7 @@ import duckdb
 import pytest
 
 from autointerp.errors import ExchangeError, RunMismatch, StorageError
-from autointerp.exchange import ForeignContext, ImportOptions, contexts
+from autointerp.exchange import ForeignContext, ForeignUnit, ImportOptions, contexts
 from autointerp.exchange._arrival import (
     BORROWED,
     assigned_draws,
@@ -766,3 +766,13 @@ def test_an_activation_that_no_run_can_store_is_refused(tmp_path: Path):
     path.write_text(f"### Feature ID: 1\n{head}| 1 | 1e39 | `'word'` | `'a word'` |\n")
     with pytest.raises(ExchangeError, match=r"has an activation of 1e\+39"):
         import_units(path, "main", runs=tmp_path / "runs")
+
+
+def test_a_context_without_a_focus_is_about_its_strongest_token(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = ForeignContext(("the", " cat", " sat"), (0.0, 0.5, 2.0))
+    monkeypatch.setattr(contexts, "read", lambda *_: [ForeignUnit("probes", "4", (one,))])
+    import_units(file, "mine", "contexts", runs=tmp_path)
+    with open_run("mine", folder=tmp_path) as run:
+        assert run.rows("SELECT focus, interval FROM context") == [(2, 10)]

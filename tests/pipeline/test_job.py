@@ -1,6 +1,8 @@
 """What follows from a job: the subject, the units, and what is said of them."""
 
+import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,14 @@ import numpy as np
 import pytest
 
 import autointerp
+from autointerp.engine.loop import RatingPolicy
 from autointerp.errors import BadInput, RunMismatch, UnknownName
+from autointerp.people.session import Sitting
 from autointerp.pipeline.events import Event, Harvesting, Note, RunOpened
 from autointerp.pipeline.job import Job, Resolved, default_subject, sources_by_role
+from autointerp.questions.score import Design
+from autointerp.raters import RaterOptions
+from autointerp.settings import HarvestSettings, RunSettings
 
 
 @pytest.fixture
@@ -21,6 +28,34 @@ def events() -> list[Event]:
 def test_sources_may_be_one_name_and_stand_once():
     assert Job(sources="features").sources == ("features",)
     assert Job(sources=("features", "neurons", "features")).sources == ("features", "neurons")
+
+
+def test_paths_of_files_may_be_paths():
+    job = Job(rubric=Path("own.md"), subject=Path("mine/autointerp.toml"), runs="elsewhere")
+    assert (job.rubric, job.subject) == ("own.md", "mine/autointerp.toml")
+    assert job.runs == Path("elsewhere")
+
+
+def test_numbers_of_numpy_become_pythons_own():
+    job = Job(
+        n=np.int64(8),
+        controls=np.int8(2),
+        seed=np.uint16(3),
+        tokens=np.int64(3000),
+        scorers=["detection"],
+        policy=RatingPolicy(budget_usd=np.float32(0.5), concurrency=np.int64(2)),
+        options=RaterOptions(max_output_tokens=np.int32(64)),
+        design=Design(count=np.int64(6)),
+        sitting=Sitting(overlap=np.int64(2)),
+    )
+    numbers = (job.n, job.controls, job.seed, job.tokens, job.policy.concurrency)
+    numbers += (job.options.max_output_tokens, job.design.count, job.sitting.overlap)
+    assert [(type(number), number) for number in numbers] == [
+        (int, number) for number in (8, 2, 3, 3000, 2, 64, 6, 2)
+    ]
+    assert (type(job.policy.budget_usd), job.scorers) == (float, ("detection",))
+    settings = RunSettings(harvest=HarvestSettings(top=np.int64(5)), seed=np.int64(1))
+    assert json.loads(json.dumps(asdict(settings)))["seed"] == 1
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,14 @@ def test_a_comparison_is_of_a_name_or_of_an_open_run(own_runs: Path, tiny_run_na
     assert [str(event) for event in events] == ["run 'tiny', subject transformer.safetensors"]
     with pytest.raises(UnknownName, match="known: tiny"):
         autointerp.compare("nothing", folder=own_runs)
+    for asked, words in (
+        ({"run": own_runs / tiny_run_name}, "give its name"),
+        ({"run": tiny_run_name, "level": 95}, "level 95: give the coverage of intervals"),
+    ):
+        with pytest.raises(BadInput, match=words):
+            autointerp.compare(**asked, folder=own_runs)
+    with pytest.raises(BadInput, match="two or more"):
+        autointerp.compare_runs(tiny_run_name, folder=own_runs)
 
 
 def test_a_report_of_one_run_by_name(own_runs: Path, tiny_run_name: str, tmp_path: Path):

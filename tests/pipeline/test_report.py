@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from support.fabricate import add_scores, fabricate_run
 
-from autointerp.errors import UnknownName
+from autointerp.errors import BadInput, UnknownName
 from autointerp.pipeline.report import findings, report
 from autointerp.store.run import open_run
 
@@ -31,6 +31,11 @@ def test_the_estimates_are_kept_in_the_run_and_a_run_that_cannot_be_written_is_r
             "SELECT value FROM estimate WHERE name = 'mean' AND groups = ['features']"
         )
     assert stored[0] == 44 / 11
+
+
+def test_no_run_is_none_to_report(tmp_path: Path):
+    with pytest.raises(BadInput, match="name one or more"):
+        report([], tmp_path / "out", folder=tmp_path)
 
 
 def test_an_unknown_run_is_named(tmp_path: Path):

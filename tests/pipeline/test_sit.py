@@ -17,11 +17,13 @@ from pathlib import Path
 
 import pytest
 
+from autointerp.engine.forecast import Forecast
 from autointerp.errors import RunLocked
 from autointerp.people.journal import OtherJournals, open_journal, read_journal
 from autointerp.people.machine import Machine
 from autointerp.people.packs import make_pack, units_to_pack
 from autointerp.people.session import Sitting
+from autointerp.pipeline.sit import SitForecast
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.store.run import open_run
 
@@ -321,6 +323,12 @@ def test_a_dry_run_says_what_a_person_would_be_asked(sit):
     told = sit("human:ann", "--mix", "--dry-run")
     assert told.code == 0
     assert "4 features, 4 neurons, 2 planted, 2 random, 2 shuffled at most, mixed" in told.err
+
+
+def test_whatever_rate_would_ask_about_its_forecast_has_an_estimate():
+    calls = Forecast("human:ann", 4 + 2 + 1)
+    assert SitForecast("human:ann", {"features": 4}, 2, 1, guesses=0).estimate == calls
+    assert calls.estimate is calls  # of descriptions
 
 
 @pytest.mark.parametrize(

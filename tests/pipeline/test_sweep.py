@@ -306,6 +306,8 @@ def test_text_json_and_page_name_every_sae(swept):
         assert one.sae.name in page
     assert [one["sae"]["name"] for one in values["results"]] == ["full", "again", "small"]
     assert values["across"]["judged"][0]["contrasts"]
+    assert "budget" not in text
+    assert "could exceed the budget of $2.00" in as_text(replace(second, budget_usd=2.0))
 
 
 def test_the_page_says_why_a_figure_has_no_interval(swept, tmp_path):

@@ -268,6 +268,18 @@ def test_the_format_and_the_corpus_are_recognised_and_read(ask: Ask, tmp_path: P
     assert "run 'read' holds 6 features" in harvested.stderr
 
 
+def test_the_import_format_is_recognised_and_its_units_are_rated(ask: Ask, tmp_path: Path):
+    example = {"tokens": ["the", " cat", " sat", " down"], "values": [0, -1, 0.5, 0]}
+    rows = [{"unit": unit, "examples": [example] * 2} for unit in (7, 9)]
+    file = tmp_path / "examples.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    told = ask("import", file, "--run", "imported").stdout
+    assert "2 features; " in told
+    assert "read as examples-jsonl" in told
+    file.write_text('{"unit": 7}')
+    assert f"{file}, line 1: KeyError 'examples'" in ask("import", file, "-r", "no", code=2).stderr
+
+
 def test_the_lab_measures_the_units_that_are_directions(ask: Ask, work: Path, rated):
     shutil.copytree(work / "runs" / "main", work / "runs" / "measured")
     measured = json.loads(ask("lab", "written-length", "measured", "--json").stdout)

@@ -1,6 +1,5 @@
 """docs/python.md: its blocks, run in their order in one namespace, as in a notebook."""
 
-import re
 import shutil
 from pathlib import Path
 
@@ -8,11 +7,11 @@ import pytest
 from matplotlib.figure import Figure
 
 import autointerp
+from tools.examples import blocks
 
 pytest.importorskip("transformers")  # the last block builds a model
 
 PAGE = Path(__file__).parents[2] / "docs" / "python.md"
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.M | re.S)
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +24,9 @@ def notebook(tiny_subject: Path, tmp_path_factory: pytest.TempPathFactory):
     names: dict[str, object] = {"__name__": "notebook", "folder": folder}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for match in BLOCK.finditer(text):
-            line = text[: match.start()].count("\n") + 1
+        for line, block in blocks(text):
             # Padded, so that a traceback names the line of the page.
-            exec(compile("\n" * line + match[1], str(PAGE), "exec"), names)
+            exec(compile("\n" * (line - 1) + block, str(PAGE), "exec"), names)
     return names
 
 

@@ -69,10 +69,12 @@ def test_the_weights_come_without_what_would_compile_llama_cpp():
 
 
 def test_the_check_of_a_change_is_lint_format_types_and_tests():
-    assert [line.partition("/bin/")[2] for line in would_make("check")[-4:]] == [
+    assert [line.partition("/bin/")[2] for line in would_make("check")[-6:]] == [
         "ruff check",
         "ruff format --check",
         "mypy",
+        "python -m tools.examples",  # of README.md and docs/python.md, for a caller's mypy
+        "mypy build/examples",
         "python -m pytest -n 2 --dist loadfile",
     ]
 

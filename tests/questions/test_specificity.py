@@ -9,6 +9,7 @@ from autointerp.findings.answers import context_ratings
 from autointerp.findings.comparison import compare
 from autointerp.pipeline.job import Job
 from autointerp.pipeline.rate import rate
+from autointerp.pipeline.rate_result import RateResult
 from autointerp.questions.explain import Explanation, explanations
 from autointerp.questions.items import load_items
 from autointerp.questions.rubric_files import load_rubric
@@ -23,7 +24,7 @@ def rated(runs, rater="scripted:truth", contexts=30, **more):
     job = Job(
         rubric="specificity-0-3", rater=rater, run="tiny", runs=runs, contexts=contexts, **more
     )
-    return rate(job).counts
+    return rate(job)
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +145,7 @@ def test_rating_twice_asks_nothing_the_second_time_and_more_contexts_go_on(rated
     import shutil
 
     runs = shutil.copytree(rated_run, tmp_path / "runs")
-    counts = rated(runs, explainer="scripted:truth")
+    counts = rated(runs, explainer="scripted:truth").counts
     assert not counts.statuses
     assert 4 * 20 < counts.before <= 4 * 30
     rated(runs, contexts=40, explainer="scripted:truth")
@@ -165,7 +166,12 @@ def test_failed_ratings_are_counted_beside_the_means(rated_run, tmp_path):
     runs = shutil.copytree(rated_run, tmp_path / "runs")
     script = tmp_path / "calls.jsonl"
     script.write_text('{"fail": "rejected"}\n{"text": "no", "stop": "refusal"}\n{"score": 2}\n')
-    rated(runs, f"scripted:{script}", contexts=6, explainer="scripted:truth")
+    result = rated(runs, f"scripted:{script}", contexts=6, explainer="scripted:truth")
+    assert isinstance(result, RateResult)  # as of units: what a caller reads of one is in both
+    assert (result.units["planted"], result.units["neurons"]) == (4, 8)
+    assert (result.descriptions, result.without) == (4, 24)
+    assert result.failure == "the script says to fail"
+    assert f"most failed with: {result.failure}" in str(result)
     with open_run("tiny", folder=runs, read_only=True) as run:
         mine = [one for one in context_ratings(run) if one.rater == "scripted:calls.jsonl"]
     statuses = Counter(one.status for one in mine)

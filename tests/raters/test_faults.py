@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autointerp.raters._faults import (
+    chain,
     counted,
     retry_after,
     seconds_until,
@@ -170,3 +171,9 @@ def test_a_count_is_a_whole_number_in_whatever_way_it_is_written() -> None:
     assert [counted(value) for value in (-1, 1.5, True, None, "x", 1e99, [4])] == [None] * 7
     assert [whole_number(value) for value in ("40", "40.0", " 40 ")] == [40, 40, 40]
     assert [whole_number(value) for value in ("-1", "1.5", "", None, "inf")] == [None] * 5
+
+
+def test_what_the_system_refused_is_the_first_cause() -> None:
+    refused = ConnectionRefusedError(111, "Connect call failed")
+    refused.__context__ = RuntimeError("no running event loop")  # that aiohttp met before
+    assert list(chain(refused)) == [refused]

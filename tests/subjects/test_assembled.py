@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from support.tiny_language_models import D_MODEL, VOCABULARY, saved
+from tokenizers import Tokenizer
+from tokenizers.processors import TemplateProcessing
 
 from autointerp.errors import AutointerpError, CorpusError, SettingsError, SubjectError
 from autointerp.settings import HarvestSettings, SubjectSettings
@@ -240,6 +243,40 @@ def test_a_model_without_bos_is_asked_for_bos_in_vain(
     assert not load_subject(without).begins_with_bos
     with pytest.raises(SettingsError, match=r"subject.bos = 'yes': the tokenizer of .* has no BOS"):
         load_subject(replace(without, bos="yes"))
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama whose tokenizer is a tokenizer.json alone; config.json says that BOS is id 7."""
+    folder = saved(tmp_path_factory.mktemp("bare") / "llama", "llama", bos_token_id=7)
+    (folder / "tokenizer_config.json").unlink()
+    return folder
+
+
+def test_a_tokenizer_json_alone_leaves_bos_to_the_model_s_configuration(
+    settings: SubjectSettings, bare: Path, tmp_path: Path
+):
+    found = load_subject(replace(settings, model=str(bare), sae=""))
+    assert (found.begins_with_bos, found.bos) == (True, 7)
+    [note] = found.notes
+    assert "say nothing of BOS: windows begin with" in note
+    assert note.endswith('"bos_token": null in its tokenizer_config.json, leaves it out')
+    none = load_subject(replace(settings, model=str(bare), sae="", bos="no"))
+    assert (none.begins_with_bos, none.notes) == (False, ())
+
+
+def test_a_token_that_the_tokenizer_puts_before_a_text_is_bos(
+    settings: SubjectSettings, bare: Path, tmp_path: Path
+):
+    folder = shutil.copytree(bare, tmp_path / "llama")
+    backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    begun = TemplateProcessing(
+        single="<|endoftext|> $A <|endoftext|>", special_tokens=[("<|endoftext|>", 0)]
+    )
+    backend.post_processor = begun
+    backend.save(str(folder / "tokenizer.json"))
+    found = load_subject(replace(settings, model=str(folder), sae=""))
+    assert (found.bos, found.notes) == (0, ())  # and not 7: the tokenizer knows better
 
 
 @pytest.mark.parametrize("changes", [{"k": 4}, {"subtract_b_dec": "no"}, {"corpus_seed": 1}])

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -74,6 +75,27 @@ def test_the_same_weights_with_another_k_or_scale_are_another_checkpoint(tmp_pat
     assert read_checkpoint(relu).digest != read_checkpoint(replace(relu, k=3)).digest
 
 
+def test_an_object_with_encode_is_known_by_its_class_and_plain_attributes_too():
+    class TopK(Bare):
+        def __init__(self, k, act=nn.ReLU) -> None:
+            super().__init__()
+            self.k = k
+            self.act = act()
+
+        def encode(self, x):
+            return self.act(x @ self.W_enc)
+
+    class Other(TopK):
+        pass
+
+    digests = [
+        read_checkpoint(sae).digest
+        for sae in (TopK(2), TopK(3), TopK(2.5), TopK(2, nn.GELU), Other(2))
+    ]
+    assert len(set(digests)) == 5
+    assert read_checkpoint(TopK(np.int64(2)).eval()).digest == digests[0]
+
+
 def test_an_object_that_holds_its_weights_in_a_module_is_known_by_them():
     class Wrapper:
         def __init__(self):
@@ -85,6 +107,10 @@ def test_an_object_that_holds_its_weights_in_a_module_is_known_by_them():
     sae = Wrapper()
     before = read_checkpoint(sae).digest
     sae.inner.weight.data *= 2
+    assert read_checkpoint(sae).digest != before
+    sae.inner.weight.data /= 2
+    assert read_checkpoint(sae).digest == before
+    sae.threshold = 0.1
     assert read_checkpoint(sae).digest != before
 
 

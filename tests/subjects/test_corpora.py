@@ -265,6 +265,36 @@ def test_a_folder_of_two_kinds_says_what_to_do(tmp_path: Path) -> None:
         open_corpus(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("beside", "why"),
+    [
+        ("b.TXT", r"b.TXT would be left out \(.txt of the folder are read\); rename it"),
+        ("in/b.text", "b.text would be left out .*; rename it, or move it away"),
+        ("b.txt.gz", "b.txt.gz would be left out .*; unpack it, or move it away"),
+        ("b.jsonl.zst", "b.jsonl.zst would be left out .*; unpack it"),
+    ],
+)
+def test_a_file_of_a_folder_that_would_be_left_out_is_refused(
+    beside: str, why: str, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "a.txt").write_text("one")
+    (tmp_path / "README.md").write_text("no part of it")
+    assert contents(tmp_path) == ["one"]
+    (tmp_path / beside).write_text("two")
+    with pytest.raises(CorpusError, match=why):
+        open_corpus(tmp_path)
+
+
+def test_a_file_that_stands_there_packed_too_is_not_read_twice(tmp_path: Path) -> None:
+    written(tmp_path / "a.jsonl", {"text": "one"})
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(b'{"text": "two"}'))
+    assert contents(tmp_path) == ["one", "two"]
+    (tmp_path / "b.jsonl").write_text('{"text": "two"}')
+    with pytest.raises(CorpusError, match=r"b.jsonl.gz would be read beside b.jsonl; remove one"):
+        open_corpus(tmp_path)
+
+
 def test_a_dataset_without_the_library_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -260,6 +260,7 @@ DICTIONARIES: list[tuple[str, dict[str, Tensor], Tensor]] = [
         SUBTRACTED * (SUBTRACTED > 0.9),
     ),
     ("JumpReluAutoEncoder", {**PLAIN, "threshold": torch.ones(D_SAE)}, RAW * (RAW > 1)),
+    ("JumpReluAutoEncoder", {**PLAIN, "threshold": -torch.ones(D_SAE)}, RAW),  # it has a ReLU too
 ]
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from autointerp.errors import SettingsError
-from autointerp.settings import SubjectSettings
+from autointerp.settings import RunSettings, SubjectSettings
 from autointerp.subjects.load import load_subject
 
 
@@ -9,3 +9,9 @@ from autointerp.subjects.load import load_subject
 def test_a_device_that_is_not_there_is_named_before_anything_is_loaded(device: str):
     with pytest.raises(SettingsError, match=f"subject.device = '{device}'.*write 'cpu'"):
         load_subject(SubjectSettings(device=device))
+
+
+def test_what_is_no_subject_table_is_refused():
+    for given in ("autointerp.toml", RunSettings()):
+        with pytest.raises(SettingsError, match=r"give load_settings\(PATH\)\.subject"):
+            load_subject(given)

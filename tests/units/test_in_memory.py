@@ -378,6 +378,8 @@ def test_neurons_and_controls_are_harvested_from_objects_too():
         ({"units": {"features": 0}}, BadInput, "ask for at least 1"),
         ({"min_density": 0.2, "max_density": 0.1}, BadInput, "so no unit would pass"),
         ({"max_density": float("nan")}, BadInput, "max_density = nan must be a share"),
+        ({"units": {"features": 3.0}}, BadInput, "units: 3.0 features; give how many, or a list"),
+        ({"units": {"features": [1, 1]}}, BadInput, "of features, one is named twice"),
         ({"units": {"feature": 3}}, BadInput, "unknown source 'feature'; did you mean"),
         ({"tokens": [np.arange(5)]}, CorpusError, "at least 2000 are needed"),
         ({"tokens": [np.array([3, 900])]}, CorpusError, "the model's vocabulary has 300"),
@@ -390,6 +392,22 @@ def test_what_does_not_fit_is_one_line(changes: dict[str, Any], error: type, tol
     with pytest.raises(error, match=told) as raised:
         harvested("gpt2", **{"sae": sae_of("relu"), **changes})
     assert "\n" not in str(raised.value)
+
+
+def test_numbers_may_be_numpys_and_tokens_of_any_whole_type():
+    sae = sae_of("relu")
+    plain = harvested("gpt2", sae=sae, units={"features": 3}, seed=2)
+    for kind in (np.int32, np.uint16):
+        asked = {"tokens": [ids.astype(kind) for ids in documents()], "seed": np.int64(2)}
+        found = harvested("gpt2", sae=sae, units={"features": kind(3)}, **asked)
+        assert [unit.summary for unit in found] == [unit.summary for unit in plain]
+
+
+def test_a_model_without_values_is_refused():
+    with torch.device("meta"):
+        empty = type(model_of("gpt2"))(model_of("gpt2").config)
+    with pytest.raises(SubjectError, match="weights on the device meta, which have no values"):
+        autointerp.harvest(empty, documents(), site=SITE)
 
 
 def test_a_module_that_is_no_language_model_is_refused():

@@ -50,7 +50,7 @@ def test_a_sample_is_the_first_eligible_units_of_the_random_order(
 def test_asking_for_more_goes_on_where_the_sample_ended(
     run: Run, subject: Subject, tiny_settings: Path, tmp_path: Path
 ) -> None:
-    draw_units(run, subject, {"features": 5})
+    draw_units(run, subject, {"features": np.int64(5)})
     first = numbers(run, "features", 5)
     draw_units(run, subject, {"features": 30})
     assert numbers(run, "features", 30)[:5] == first

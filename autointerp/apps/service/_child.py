@@ -132,7 +132,7 @@ def forecast(asked: Asked, runs: Path) -> dict[str, Any]:
                 "cost": dollars(0),
             }
     many = expected.values() if isinstance(expected, dict) else [expected]
-    estimates: list[Any] = [getattr(one, "estimate", one) for one in many]
+    estimates: list[Any] = [one.estimate for one in many]
     estimates += [one.guesses for one in many if getattr(one, "guesses", None) is not None]
     costs = [0.0 if one.tokens_in is None else one.cost_usd for one in estimates]
     cost = None if None in costs else sum(costs)

@@ -8,11 +8,11 @@ implemented here, once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ Tokenise = Callable[[list[str]], list[list[int]]]
 AT_ONCE = 64  # texts tokenised together
 SAMPLED = 256  # documents from which the length of a corpus is estimated
 SHUFFLED = 10_000  # documents among which the next is drawn
+PACKED = (".gz", ".zst", ".bz2", ".xz", ".lz4", ".zip")  # of which JSON lines may be .gz
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,8 @@ def open_corpus(
 ) -> Corpus:
     """Return the corpus at a path, or of a dataset's name; `kind` forces how it is read.
 
-    Raises CorpusError if there is no such file, or no kind or more than one recognises it;
-    UnknownName if there is no such kind.
+    Raises CorpusError if there is no such file, no kind or more than one recognises it, or a folder
+    holds text that would not be read or be read twice; UnknownName if there is no such kind.
     """
     source = str(source)
     path = Path(source)
@@ -134,8 +135,30 @@ def open_corpus(
                 f"a file is known by its suffix, {', '.join(suffixes)}: rename or convert it"
             )
         (kind,) = kinds
+        if path.is_dir() and hasattr(modules[kind], "SUFFIXES"):
+            _require_all_read(path, modules, kind)
     extensions.load(corpora, "kind of corpus", kind)
     return Corpus(source, kind, seed, options)
+
+
+def _require_all_read(folder: Path, modules: Mapping[str, Any], kind: str) -> None:
+    """Raise CorpusError where a folder holds more of a corpus than `kind` reads, or a file twice.
+
+    What is of no kind, such as a README.md, is left out.
+    """
+    read = tuple(modules[kind].SUFFIXES)
+    known = tuple(s for module in modules.values() for s in getattr(module, "SUFFIXES", ()))
+    for path in sorted(folder.rglob("*")):
+        is_packed = path.suffix.lower() in PACKED
+        if path.name.endswith(read):
+            twin = path.with_suffix("")
+            if is_packed and twin.is_file():
+                raise CorpusError(f"{path} would be read beside {twin.name}; remove one of the two")
+        elif (is_packed or path.name.lower().endswith((*known, ".text"))) and path.is_file():
+            raise CorpusError(
+                f"{path} would be left out ({', '.join(read)} of the folder are read); "
+                f"{'unpack' if is_packed else 'rename'} it, or move it away"
+            )
 
 
 def _parted(

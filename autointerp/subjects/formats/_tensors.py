@@ -17,6 +17,7 @@ from torch import Tensor
 
 from autointerp.errors import MissingSetting, SubjectError
 from autointerp.files import check_archive, json_value
+from autointerp.settings import plain_fields
 from autointerp.subjects.autoencoder import SparseAutoencoder, as_weights
 from autointerp.subjects.formats._recorded import whole_number
 
@@ -40,6 +41,9 @@ class Flags:
     k: int | None = None
     layout: str | None = None
     strict: bool = True
+
+    def __post_init__(self) -> None:
+        plain_fields(self)
 
 
 @dataclass(frozen=True)
@@ -314,6 +318,20 @@ def need(tensors: Mapping[str, Tensor], path: Path, *names: str) -> list[Tensor]
                 "fetch it again or force another format"
             )
     return [as_weights(tensors[name], name, path) for name in names]
+
+
+def check_threshold(threshold: Tensor | None, path: Path) -> None:
+    """Raise SubjectError for thresholds below 0 of a library whose JumpReLU is x where x is above.
+
+    Where libraries apply a ReLU too (SAELens, dictionary_learning, Gemma Scope), such a latent is a
+    plain ReLU, and is read as one.
+    """
+    negative = 0 if threshold is None else int((threshold < 0).sum())
+    if threshold is not None and negative:
+        raise SubjectError(
+            f"{path}: {negative} of {threshold.numel()} thresholds are negative, so that its own "
+            "library gives latents below 0, which no unit has here; choose another SAE"
+        )
 
 
 def oriented(

@@ -11,6 +11,7 @@ from autointerp.subjects.formats._recorded import Recorded, activation_named, re
 from autointerp.subjects.formats._tensors import (
     Flags,
     LoadedAutoencoder,
+    check_threshold,
     need,
     oriented,
     read_safetensors,
@@ -48,6 +49,7 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     threshold = need(tensors, path, names[0])[0] if names else None
     if logs:
         threshold = need(tensors, path, logs[0])[0].exp()
+    check_threshold(threshold, path)
     said = activation_named(config.text("activation_function", "activation"), where)
     activation = "relu" if threshold is None else "jumprelu"
     if said not in (None, activation):

@@ -18,6 +18,7 @@ from autointerp.subjects.formats._recorded import Recorded, activation_named, re
 from autointerp.subjects.formats._tensors import (
     Flags,
     LoadedAutoencoder,
+    check_threshold,
     json_keys,
     need,
     oriented,
@@ -74,6 +75,7 @@ def _one_layer(file: Path, layer: int, flags: Flags) -> LoadedAutoencoder:
         )
     name = next((n for n in (f"threshold_{layer}", f"thresholds_{layer}") if n in tensors), None)
     threshold = None if name is None else need(tensors, file, name)[0].flatten()
+    check_threshold(threshold, file)
     activation = activation_named(config.text("activation_function", "activation", "act_fn"), where)
     found = "relu" if threshold is None else "jumprelu"
     if activation not in (None, found):

@@ -22,6 +22,7 @@ from autointerp.subjects.formats._tensors import (
     Flags,
     LoadedAutoencoder,
     Tensors,
+    check_threshold,
     json_keys,
     latents_a_token,
     need,
@@ -251,6 +252,7 @@ def _activation(
     threshold: Any = need(tensors, where, names[0])[0].exp() if names else None
     if threshold is None and scalar:
         threshold = torch.tensor(scalar)
+    check_threshold(threshold, where)
     # Their loader makes a JumpReLU of a TopK that has a threshold.
     if activation == "topk" and scalar:
         activation = "jumprelu"

@@ -91,8 +91,18 @@ class Measuring:
         return f"measuring on held-out text: {self.done:,}/{self.total:,} tokens"
 
 
+@dataclass(frozen=True)
+class Noted:
+    """Something that a person should know of what the SAE is trained on."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return f"note: {self.text}"
+
+
 TrainingEvent: TypeAlias = (
-    Resumed | CorpusCut | FeaturesReset | StepsDone | ActivationsRead | Measuring
+    Noted | Resumed | CorpusCut | FeaturesReset | StepsDone | ActivationsRead | Measuring
 )
 OnTrainingEvent: TypeAlias = Callable[[TrainingEvent], None]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -182,3 +183,12 @@ def test_a_damaged_record_is_one_line(
     assert said.code == 2
     assert message in said.err
     assert said.err.count("\n") == 1
+
+
+def test_a_bos_that_the_tokenizer_says_nothing_of_is_noted(command_line: Call, folder: Path):
+    bare = Path(shutil.copytree(folder / "llama", folder / "bare"))
+    (bare / "tokenizer_config.json").unlink()
+    made = command_line(*arguments(folder)[:3], bare, *arguments(folder)[4:], "-o", "sae")
+    assert made.code == 0
+    assert "say nothing of BOS: windows begin with <|endoftext|>" in " ".join(made.out.split())
+    assert load_sae("sae").prepend_bos

@@ -38,6 +38,7 @@ from autointerp.files import open_locked
 from autointerp.pipeline import rate
 from autointerp.pipeline.events import Asking
 from autointerp.pipeline.guess import GuessResult
+from autointerp.pipeline.rate_result import RateResult
 from autointerp.raters._keys import own_variable
 from autointerp.store.run import open_run
 from autointerp.text import dollars
@@ -402,7 +403,7 @@ def test_nor_is_one_whose_blinding_check_the_budget_ended(
     )
     for counts in (all_rated, stopped):
         guesses = GuessResult("tiny", "m", counts)
-        result = rate.RateResult("tiny", "m", "r", {"features": 2}, all_rated, guesses=guesses)
+        result = RateResult("tiny", "m", "r", {"features": 2}, all_rated, guesses=guesses)
         monkeypatch.setattr(rate, "rate", lambda job, on, result=result: result)
         log = _child.EventLog(tmp_path / "events.jsonl")
         assert _child.run(Asked(run="tiny"), runs, tmp_path, log)[1] is (counts is all_rated)

@@ -54,6 +54,21 @@ def test_a_threshold_of_the_layer_is_used(tmp_path: Path) -> None:
     encodes(place / "W_enc_0.safetensors", RAW * (PRE > 0.5))
 
 
+def test_negative_thresholds_of_circuit_tracer_are_refused(tmp_path: Path) -> None:
+    # Its JumpReLU is x * (x > threshold), without a ReLU: latents would be negative.
+    threshold = torch.full((D_SAE,), 0.5)
+    threshold[3] = -0.5
+    said = r"1 of 16 thresholds are negative.*choose another SAE"
+    with pytest.raises(SubjectError, match=said):
+        load_sae(cross_layer(tmp_path, threshold=threshold) / "W_enc_0.safetensors")
+    tensors = {"W_enc": W_ENC.T, "W_dec": W_DEC, "b_enc": B_ENC, "b_dec": B_DEC}
+    tensors["activation_function.threshold"] = threshold
+    path = written(tmp_path / "set" / "layer_4.safetensors", tensors)
+    (tmp_path / "set" / "config.yaml").write_text(SET.format("mlp.hook_in"))
+    with pytest.raises(SubjectError, match=said):
+        load_sae(path)
+
+
 def test_all_layers_at_once_are_refused_with_the_files_there_are(tmp_path: Path) -> None:
     with pytest.raises(SubjectError, match=r"2 layers, such as W_enc_0\.safetensors.*one layer's"):
         load_sae(cross_layer(tmp_path))
