@@ -121,8 +121,7 @@ async def _submit(
     try:
         await _settle_intended(run, rater, retry, say)
         work = pending_work(run, item_ids, rater, repeats)
-        in_batches = sum(batch["most_usd"] or 0.0 for batch in run.open_batches())
-        budget = Budget(budget_usd, run.spent_usd() + in_batches, rater.price)
+        budget = Budget(budget_usd, run.committed_usd(), rater.price)
         for requests, most_usd in _parts(run, work, question, rater, budget, counts):
             batch = {
                 "label": secrets.token_hex(8),
@@ -190,8 +189,7 @@ def _parts(
             keys.add(request.key)
             extent = rater.extent(request)
             cost = budget.most_usd(extent, batch=True)
-            limit = budget.limit_usd
-            if limit is not None and cost and budget.spent_usd + cost > limit:
+            if budget.would_pass(cost):
                 counts.stopped = "budget"
                 if requests:
                     yield requests, most_usd

@@ -215,7 +215,7 @@ class Engine:
         self.limit = ConcurrencyLimit(self.most)
         self.pacer = Pacer()
         price = self.served.price if self.served else None
-        self.budget = Budget(policy.budget_usd, run.spent_usd(), price)
+        self.budget = Budget(policy.budget_usd, run.committed_usd(), price)
         self.tally = Tally()
         self.queue: asyncio.Queue[_Job] = asyncio.Queue(2 * CHUNK)
         self.outbox: asyncio.Queue[_Entry | None] = asyncio.Queue(1000)

@@ -12,6 +12,7 @@ from support.loopback.server import LoopbackServer
 
 from autointerp.engine import batches as batching
 from autointerp.engine.batches import BatchCounts, collect_batches, submit_batches
+from autointerp.engine.budget import Budget
 from autointerp.engine.retry import RetryPolicy
 from autointerp.engine.work import pending_work
 from autointerp.errors import BadInput
@@ -268,6 +269,15 @@ def test_the_budget_limits_what_is_handed_over(run: Run, server: LoopbackServer)
     assert most <= 5.0
     # What is on its way counts, so a second command hands over nothing that could pass it.
     assert submit(run, "openai", server, count=20, budget_usd=5.0, **prices).calls == 0
+
+
+def test_calls_that_come_to_the_budget_exactly_are_handed_over(
+    run: Run, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In floats 0.1 + 0.1 + 0.1 is over 0.3, by 6e-17.
+    monkeypatch.setattr(Budget, "most_usd", lambda self, extent, batch=False: 0.1)
+    prices = {"price_in": 1.0, "price_out": 1.0}
+    assert submit(run, "openai", server, count=4, budget_usd=0.3, **prices).calls == 3
 
 
 def test_a_batch_is_charged_at_the_batch_price() -> None:

@@ -325,6 +325,17 @@ def test_the_budget_stops_before_the_call_that_would_pass_it(
     assert run.spent_usd() <= each * 6.5
 
 
+def test_calls_in_an_open_batch_count_for_the_budget_at_their_most(
+    run: Run, server: LoopbackServer
+) -> None:
+    run.add_batch({"label": "b", "state": "submitted", "provider_id": "p", "rater": "other",
+                   "asked": "other", "options": "{}", "rubric": RUBRIC.id,
+                   "rubric_digest": RUBRIC.digest, "calls": 1, "most_usd": 1.0})  # fmt: skip
+    priced = openai_rater(server, price_in=1.0, price_out=1.0)
+    assert rate(run, priced, budget_usd=1.0).stopped == "budget"
+    assert rate(run, priced, budget_usd=1.1).statuses == {"ok": 1}
+
+
 def test_a_rater_that_costs_nothing_rates_under_a_budget_that_is_spent(
     run: Run, server: LoopbackServer
 ) -> None:
