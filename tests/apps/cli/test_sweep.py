@@ -82,7 +82,7 @@ def test_a_plan_is_written_for_the_whole_sweep_by_its_file(tiny_subject, tmp_pat
     forecast = command_line("sweep", "sweep.toml", "--dry-run")
     assert "from the first 3,000 tokens" in forecast.out
     for options in (["--rater", "scripted:4"], ["--n", "9"], ["--source", "features"],
-                    ["--until-width", "0.1"], ["--repeats", "2"],
+                    ["--until-width", "0.1"], ["--repeats", "2"], ["--alpha", "0.01"],
                     ["--rater", "lexical", "--rater", "scripted:4"]):  # fmt: skip
         refused = command_line("plan", "--write", "sweep.toml", *options)
         assert (refused.code, options[0] in refused.err) == (2, True), refused.err
