@@ -282,11 +282,13 @@ class BatchState:
         ended: Nothing more will come; what there is can be read.
         words: The provider's own, for people.
         failure: Why calls without a reply of their own have none; empty if it does not say.
+        unmade: Those calls were never made, so that nobody pays for them.
     """
 
     ended: bool
     words: str
     failure: str = ""
+    unmade: bool = False
 
 
 @runtime_checkable
@@ -318,7 +320,8 @@ class BatchRater(Protocol):
         ...
 
     def batch_results(self, provider_id: str) -> AsyncIterator[tuple[str, Reply]]:
-        """Yield call keys and replies of a batch that has ended; failed calls say `error`."""
+        """Yield call keys and replies of a batch that has ended; failed calls say `error`, and
+        those that may be billed all the same `perhaps_billed` in their details."""
         ...
 
 

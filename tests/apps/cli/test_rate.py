@@ -158,6 +158,29 @@ def test_a_batch_is_handed_over_waited_for_and_collected(
     assert "nothing new, 28 rated before" in rate(*asked).err
 
 
+def test_a_batch_that_its_provider_lost_is_named_and_can_be_given_up(
+    rate: Any, server: LoopbackServer, command_line: Any, tiny_run_name: str
+) -> None:
+    asked = ("--rater", "anthropic:m", "--base-url", server.anthropic_url, "--price-in", 1,
+             "--price-out", 1, "--batch")  # fmt: skip
+    assert rate(*asked).code == 0
+    (name,) = server.batches
+    server.batches.clear()
+    resume = ("rate", "--resume", "--run", tiny_run_name)
+    lost = command_line(*resume)
+    assert (lost.code, f"batch {name}: anthropic:m@" in lost.err) == (1, True)
+    assert f"`autointerp rate --resume --run {tiny_run_name} --forget {name}`" in lost.err
+    given_up = command_line(*resume, "--forget", name)
+    assert given_up.code == 0
+    text = " ".join(given_up.err.split())
+    assert f"gave up batch {name} (anthropic:m@" in text
+    assert "28 calls lost, charged at $" in text
+    assert "submitted 28 calls in 1 batch;" in rate(*asked).err
+    for wrong in (("rate", "--forget", name), (*resume, "--rater", "anthropic:m")):
+        refused = command_line(*wrong)
+        assert (refused.code, "--resume" in refused.err) == (2, True), refused.err
+
+
 def test_no_key_is_in_any_file_of_the_run(
     rate: Any, server: LoopbackServer, own_runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
