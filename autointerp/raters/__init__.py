@@ -70,8 +70,12 @@ from autointerp.raters._protocol import (
     require_form,
     require_rates,
     require_written,
+    returned_reply,
+    returned_request,
     version_of,
 )
+
+MEMBERS = ("name", "evidence", "is_llm", "request", "send")  # of a Rater
 
 
 def rater_names() -> list[str]:
@@ -86,7 +90,9 @@ def load_rater(name: str, options: RaterOptions) -> Rater:
     """
     kind, _, model = name.partition(":")
     module = extensions.load(sys.modules[__name__], "rater", kind)
-    rater: Rater = module.create(model or None, options)
+    rater: Rater = extensions.with_members(
+        module.create(model or None, options), MEMBERS, f"rater '{kind}': create()", "a Rater"
+    )
     return rater
 
 
@@ -175,6 +181,8 @@ __all__ = [
     "require_form",
     "require_rates",
     "require_written",
+    "returned_reply",
+    "returned_request",
     "version_of",
     "what",
 ]

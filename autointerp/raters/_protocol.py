@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from autointerp import extensions
 from autointerp.errors import RaterError
 from autointerp.questions.question import COMPUTED, Form, Question
 from autointerp.raters._prices import Price
@@ -180,7 +181,24 @@ def require_rates(rater: Rater, question: Question) -> None:
     if question.form == "rate" and question.about == "unit":
         shown = ItemContext((" a",), None, 0, "explain", False)
         for judge in judges(rater):
-            judge.request(Item("", question.id, (shown,)), question)
+            returned_request(judge, judge.request(Item("", question.id, (shown,)), question))
+
+
+def returned_request(rater: Rater, value: object) -> Request:
+    """Return what a rater's `request` returned. Raises RaterError if it is no request."""
+    return extensions.returned(value, Request, f"rater '{rater.name}': request()", RaterError)
+
+
+def returned_reply(rater: Rater, value: object, call: str = "send()") -> Reply:
+    """Return what a rater's `send` returned. Raises RaterError if it is no reply of text."""
+    of = f"rater '{rater.name}': {call}"
+    reply = extensions.returned(value, Reply, of, RaterError)
+    if not isinstance(reply.text, str):
+        raise RaterError(
+            f"{of} returned a Reply whose text is a value of type {type(reply.text).__name__}; it "
+            "must be JSON as text (docs/extending.md)"
+        )
+    return reply
 
 
 @dataclass(frozen=True)

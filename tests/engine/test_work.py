@@ -31,7 +31,7 @@ from autointerp.raters import RaterOptions
 from autointerp.raters import anthropic as anthropic_module
 from autointerp.raters import openai as openai_module
 from autointerp.raters.scripted import Scripted
-from autointerp.records import Item
+from autointerp.records import Item, Reply
 from autointerp.settings import RunSettings
 from autointerp.store.replies import read_replies
 from autointerp.store.run import Run, open_run
@@ -299,6 +299,60 @@ def test_a_stored_reply_is_used_again_but_a_refusal_never(run: Run, server: Loop
     assert counts.statuses == {"ok": 2}
     assert counts.reused == 1
     assert len(server.calls) == 3
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (None, "returned None; it must return autointerp.records.Reply"),
+        ('{"score": 3}', "returned a value of type str; it must return"),
+        ({"score": 3}, "returned a value of type dict; it must return"),
+        (3, "returned a value of type int; it must return"),
+        (Reply({"score": 3}), "returned a Reply whose text is a value of type dict"),
+    ],
+)
+def test_a_rater_that_sends_no_reply_is_named_and_what_was_rated_is_kept(
+    run: Run, reply: Any, words: str
+) -> None:
+    class Forgetful(Scripted):
+        async def send(self, request: Any) -> Any:
+            return await super().send(request) if self.sent < 2 else reply
+
+    rater = Forgetful("forgetful", [{"score": 4}])
+    with pytest.raises(RaterError, match=rf"rater 'forgetful': send\(\) {words}"):
+        rate(run, rater, count=5, concurrency=1)
+    assert run.rows("SELECT count(*) FROM current_rating WHERE status = 'ok'") == [(2,)]
+
+
+def test_a_rater_that_makes_no_request_is_named(run: Run) -> None:
+    class Forgetful(Scripted):
+        def request(self, item: Any, question: Any, repeat: int = 0) -> Any:
+            return None
+
+    with pytest.raises(RaterError, match=r"rater 'forgetful': request\(\) returned None"):
+        rate(run, Forgetful("forgetful", []))
+
+
+@pytest.mark.parametrize(
+    ("walk", "verb"),
+    [
+        (None, "returned None"),
+        ((_ for _ in ()), "returned None"),
+        ((word for word in ("Step",)), "yielded a value of type str"),
+    ],
+)
+def test_a_rater_by_steps_that_yields_or_returns_something_else_is_named(
+    run: Run, walk: Any, verb: str
+) -> None:
+    class Stepped(Scripted):
+        expected_steps = 1
+
+        def steps(self, item: Any, question: Any, repeat: int = 0) -> Any:
+            return walk
+
+    rater = Stepped("stepped", [])
+    with pytest.raises(RaterError, match=rf"rater 'stepped': steps\(\) {verb}; it must"):
+        rate(run, rater)
 
 
 # ----------------------------------------------------------------------------------- budget

@@ -47,6 +47,15 @@ def test_a_rater_is_named_by_its_file_and_perhaps_a_model() -> None:
     assert kind_of("lexical") == "lexical"
 
 
+@pytest.mark.parametrize("made", [None, "majority", 3])
+def test_a_file_whose_create_gives_no_rater_is_named(
+    monkeypatch: pytest.MonkeyPatch, made: object
+) -> None:
+    monkeypatch.setattr("autointerp.raters.lexical.create", lambda model, options: made)
+    with pytest.raises(BadInput, match=r"rater 'lexical': create\(\) returned .*; it must return"):
+        load_rater("lexical", RaterOptions())
+
+
 def test_an_unknown_rater_lists_those_there_are() -> None:
     with pytest.raises(UnknownName, match="unknown rater 'lexicon'; did you mean 'lexical'"):
         load_rater("lexicon:2", RaterOptions())
