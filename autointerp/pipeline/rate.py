@@ -176,6 +176,7 @@ def rate(
     RunLocked if another process has the run open, StorageError if the disk is full.
     """
     resolved = Resolved(job)
+    resolved.require_about_descriptions()
     _refuse_rule(resolved)
     if job.by_person:
         from autointerp.pipeline.sit import rate_by_person
@@ -197,6 +198,7 @@ def rate(
 def forecast(job: Job) -> RateForecast | Forecast | SitForecast:
     """Return what `rate` would do and what it would cost; nothing is made or asked."""
     resolved = Resolved(job)
+    resolved.require_about_descriptions()
     _refuse_rule(resolved)
     if job.by_person:
         from autointerp.pipeline.sit import forecast_sitting

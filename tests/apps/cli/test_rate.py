@@ -54,10 +54,25 @@ def test_options_of_a_person_s_sitting_are_refused_for_a_model(
     assert f"{option.partition('=')[0]}: for people, and lexical is none" in result.err
 
 
-def test_an_address_for_a_rater_that_asks_no_server_is_refused(command_line: Any) -> None:
-    result = command_line("rate", "--base-url", "http://127.0.0.1:9/v1")
-    assert result.code == 2
-    assert "--base-url: lexical asks no server" in result.err
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--base-url", "http://127.0.0.1:9/v1"], "--base-url: lexical has no use for it;"),
+        (["--effort", "high", "--timeout", 9], "--timeout, --effort: lexical has no use for them;"),
+        (["--rater", "human:ann", "--structured", "tool"], "--structured: human:ann has no use"),
+        (["--rater", "human:ann", "--budget-usd", 1], "--budget-usd: human:ann is a person;"),
+        (["--rater", "human:ann", "--batch"], "--batch: human:ann is a person;"),
+        (["--contexts", 9], "--contexts: for rubrics about descriptions, and 'interpretability-1"),
+        (["--explainer", "lexical"], "--explainer: for rubrics about descriptions"),
+    ],
+)
+def test_options_that_a_rating_has_no_use_for_are_refused(
+    command_line: Any, arguments: list[object], words: str
+) -> None:
+    for dry in ((), ("--dry-run",)):
+        result = command_line("rate", *arguments, *dry)
+        assert (result.code, words in " ".join(result.err.split())) == (2, True), result.err
+    assert not Path("runs").exists()
 
 
 def test_a_dry_run_counts_what_was_answered_of_the_units_that_are_asked_for(
