@@ -9,7 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autointerp.engine.budget import require_price
-from autointerp.engine.composed import ask_members, compose_items, member_answers
+from autointerp.engine.composed import (
+    answered_late,
+    ask_members,
+    compose_items,
+    member_answers,
+)
 from autointerp.engine.loop import (
     NOTHING_SHOWN,
     Engine,
@@ -166,27 +171,27 @@ def _rate_composed(
     load: ItemLoader | None,
     beside: Beside | None,
 ) -> RatingCounts:
-    """Rate what is pending by the rater's members, and make one rating of theirs."""
+    """Rate what is pending by the rater's members, and make one rating of theirs; likewise where an
+    optional one that gave no answer then has answered since, as a rater of its own."""
     rater.prepare(run.checks, question)
     assert isinstance(question, Rubric)  # as `prepare` requires
     require_price(rater, policy.budget_usd)
+    beside = beside or functools.partial(_beside, run, question)
+    late, answers = answered_late(run, rater, question, item_ids, beside, repeats)
     work = pending_work(run, item_ids, rater, repeats)
-    before = rated_before(run, item_ids, rater, repeats)
-    if not work:
+    before = rated_before(run, item_ids, rater, repeats) - len(late)
+    if not work and not late:
         return RatingCounts(before, Counter())
     run.add_rater(rater.name, rater.is_llm)
 
     def ask(member: Rater, ids: Sequence[str]) -> RatingCounts:
         return rate_items(run, ids, question, member, repeats, progress, policy, load)
 
-    members, counts = ask_members(
-        rater,
-        sorted({item for item, _ in work}),
-        beside or functools.partial(_beside, run, question),
-        ask,
-    )
+    members, counts = ask_members(rater, sorted({item for item, _ in work}), beside, ask)
     said = [member_answers(run, member, items, repeats, why) for member, items, why in members]
     statuses, without = compose_items(run, rater, question, work, said, progress)
+    again = compose_items(run, rater, question, late, answers, progress)
+    statuses, without = statuses + again[0], without + again[1]
     stopped = next((one.stopped for one in counts if one.stopped), "")
     return RatingCounts(
         before,
