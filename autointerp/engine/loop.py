@@ -58,7 +58,7 @@ GATHER_S = 0.003  # before records are synced, for others to go with them
 STORE_EVERY_S = 0.5  # what is in the journal goes into the database
 TELL_EVERY_S = 0.05
 
-# What comes of an item without contexts; no rater is asked.
+# What comes of an item without contexts; no rater is asked, and no call is stored.
 NOTHING_SHOWN = Reply(
     "",
     "error",

@@ -16,7 +16,6 @@ from autointerp.engine.composed import (
     member_answers,
 )
 from autointerp.engine.loop import (
-    NOTHING_SHOWN,
     Engine,
     ItemLoader,
     RatingPolicy,
@@ -31,6 +30,10 @@ from autointerp.questions.rubric import Rubric
 from autointerp.raters import ComposedRater, Rater, version_of
 from autointerp.store.run import Run
 from autointerp.text import exact_dollars
+
+# Of current ratings: those that no rater is asked about again. What failed without a call shows
+# nothing, and never will; nothing else fails without one.
+SETTLED = "(status <> 'failed' OR call_key NOT IN (SELECT call_key FROM call))"
 
 Beside = Callable[[Sequence[str], Evidence], dict[str, str]]
 
@@ -69,14 +72,15 @@ def pending_items(run: Run, item_ids: Sequence[str], rater: Rater, repeat: int) 
 
     What it rated as another version is among them; where that cannot be known, too. A reply to
     the same call is found in the store then, and nothing is paid again. An item that shows nothing
-    fails once: what it shows never changes.
+    fails once.
     """
     done = {
         row[0]
         for row in run.rows(
             "SELECT item_id FROM current_rating WHERE rater = ? AND repeat = ?"
-            " AND coalesce(rater_version, '') = ? AND (status <> 'failed' OR rationale = ?)",
-            [rater.name, repeat, version_of(rater), NOTHING_SHOWN.error],
+            " AND coalesce(rater_version, '') = ?"
+            f" AND {SETTLED}",
+            [rater.name, repeat, version_of(rater)],
         )
     }
     return [item for item in item_ids if item not in done]

@@ -116,6 +116,7 @@ def test_an_item_that_shows_nothing_fails_without_a_call(run: Run, server: Loopb
     assert run.rows("SELECT rationale FROM current_rating WHERE status = 'failed'") == [
         (NOTHING_SHOWN.error,)
     ]
+    run.execute("UPDATE rating SET rationale = 'as an earlier version said it' WHERE score IS NULL")
     again = rate_items(run, item_names(3), RUBRIC, openai_rater(server), load=load)
     assert again.statuses == {}
     assert run.rows("SELECT count(*) FROM rating") == [(3,)]

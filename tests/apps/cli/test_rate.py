@@ -88,6 +88,16 @@ def test_a_dry_run_counts_what_was_answered_of_the_units_that_are_asked_for(
     ):
         told = command_line("rate", *of_it, *asked, "--dry-run")
         assert f"would ask scripted:4 about {left} of {items} items" in told.err, told.err
+    for sent, left in (("", 1), (", call_key = 'never sent'", 0)):  # it shows nothing
+        with open_run(tiny_run_name, folder=own_runs) as run:
+            run.execute(
+                f"UPDATE rating SET status = 'failed', score = NULL{sent} WHERE item_id ="
+                " (SELECT min(item_id) FROM unit_rating WHERE source = 'features')"
+            )
+        told = command_line(
+            "rate", *of_it, "-s", "features", "--n", 8, "--controls", 0, "--dry-run"
+        )
+        assert f"would ask scripted:4 about {left} of 8 items" in told.err, told.err
 
 
 def test_a_dry_run_as_json_has_the_listed_price_and_its_day(rate: Any) -> None:
