@@ -65,7 +65,7 @@ class Forgotten:
         charged = f", charged at {dollars(self.usd)}, the most that they can cost"
         return (
             f"gave up batch {self.name} ({self.rater}): {count(self.calls, 'call')} lost"
-            f"{charged if self.usd else ''}; `rate` asks again"
+            f"{charged if self.usd else ''}; what they asked can be asked again"
         )
 
 

@@ -172,7 +172,9 @@ def test_a_batch_is_handed_over_waited_for_and_collected(
     asked = ("--rater", "anthropic:m", "--base-url", server.anthropic_url)
     assert "submitted 28 calls in 1 batch;" in rate(*asked, "--batch").err
     told = " ".join(rate(*asked).err.split())
-    assert f"28 calls are in open batches: `autointerp rate --resume --run {tiny_run_name}`" in told
+    (name,) = server.batches
+    collects = f"`autointerp rate --resume --run {tiny_run_name}` collects them"
+    assert f"28 calls are in open batches ({name}): {collects}" in told
     assert "rated before" not in told  # nobody has yet
     assert "handed over" not in rate(*asked, "--batch").err
     assert not server.completions
