@@ -10,9 +10,11 @@ import pkgutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
-from autointerp.errors import BadInput, UnknownName
+from autointerp.errors import AutointerpError, BadInput, UnknownName
+
+T = TypeVar("T")
 
 
 def names(package: ModuleType) -> list[str]:
@@ -124,3 +126,35 @@ def _module(name: str) -> str:
     """Return the module of a name; one that Python keeps for itself ends in an underscore."""
     module = name.replace("-", "_")
     return f"{module}_" if keyword.iskeyword(module) else module
+
+
+def returned(
+    value: object,
+    wanted: type[T],
+    call: str,
+    error: type[AutointerpError] = BadInput,
+    verb: str = "return",
+) -> T:
+    """Return what a function of an extension returned, or with `verb` yielded.
+
+    Raises an error, which names the `call` and what it is to return, where that is something else.
+    """
+    if isinstance(value, wanted):
+        return value
+    module = "" if wanted.__module__ == "builtins" else f"{wanted.__module__}."
+    raise error(_odd(value, call, f"{module}{wanted.__qualname__}", verb))
+
+
+def with_members(value: T, names: Sequence[str], call: str, wanted: str) -> T:
+    """Return what a function of an extension returned, which has all these members.
+
+    Raises BadInput, likewise, where it lacks one.
+    """
+    if all(hasattr(value, name) for name in names):
+        return value
+    raise BadInput(_odd(value, call, f"{wanted}, with {', '.join(names)}"))
+
+
+def _odd(value: object, call: str, wanted: str, verb: str = "return") -> str:
+    held = "None" if value is None else f"a value of type {type(value).__name__}"
+    return f"{call} {verb}ed {held}; it must {verb} {wanted} (docs/extending.md)"

@@ -84,3 +84,11 @@ def test_a_file_without_a_constant_that_is_needed_is_named(
     (tmp_path / "some_extensions" / "plain.py").write_text(text)
     with pytest.raises(BadInput, match=told):
         extensions.constants(folder, "plain", ["A"], needed=["B"])
+
+
+def test_what_a_function_returned_is_passed_on_or_named_with_what_it_must_return():
+    assert extensions.returned([1], list, "thing 'a': make()") == [1]
+    with pytest.raises(BadInput, match=r"^thing 'a': make\(\) returned None; it must return list "):
+        extensions.returned(None, list, "thing 'a': make()")
+    with pytest.raises(BadInput, match=r"of type int; it must return a Thing, with size, unit"):
+        extensions.with_members(3, ("size", "unit"), "thing 'a': make()", "a Thing")

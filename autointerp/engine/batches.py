@@ -27,10 +27,17 @@ from autointerp.errors import AutointerpError, BadInput, RaterError, RunMismatch
 from autointerp.questions.items import load_items
 from autointerp.questions.question import Question
 from autointerp.questions.scorers import load_question
-from autointerp.raters import AttemptFailed, BatchRater, Rater, RaterOptions, ServedRater
+from autointerp.raters import (
+    AttemptFailed,
+    BatchRater,
+    BatchState,
+    Rater,
+    RaterOptions,
+    ServedRater,
+)
 from autointerp.records import Reply, Request
 from autointerp.store.run import Run
-from autointerp.text import count
+from autointerp.text import count, dollars
 
 CHUNK = 200
 ROWS_AT_ONCE = 500
@@ -38,6 +45,28 @@ ROOM = 0.9  # of the provider's limits
 
 T = TypeVar("T")
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """A batch that was given up.
+
+    Attributes:
+        calls: Of those handed over in it, the ones without a reply.
+        usd: What they are charged; 0 where no price is known.
+    """
+
+    name: str
+    rater: str
+    calls: int
+    usd: float
+
+    def __str__(self) -> str:
+        charged = f", charged at {dollars(self.usd)}, the most that they can cost"
+        return (
+            f"gave up batch {self.name} ({self.rater}): {count(self.calls, 'call')} lost"
+            f"{charged if self.usd else ''}; what they asked can be asked again"
+        )
 
 
 @dataclass
@@ -119,10 +148,10 @@ async def _submit(
     counts = BatchCounts()
     await _open(run, rater, retry, say)
     try:
-        await _settle_intended(run, rater, retry, say)
+        with _named(run, _intended(run, rater)):
+            await _settle_intended(run, rater, retry, say)
         work = pending_work(run, item_ids, rater, repeats)
-        in_batches = sum(batch["most_usd"] or 0.0 for batch in run.open_batches())
-        budget = Budget(budget_usd, run.spent_usd() + in_batches, rater.price)
+        budget = Budget(budget_usd, run.committed_usd(), rater.price)
         for requests, most_usd in _parts(run, work, question, rater, budget, counts):
             batch = {
                 "label": secrets.token_hex(8),
@@ -190,8 +219,7 @@ def _parts(
             keys.add(request.key)
             extent = rater.extent(request)
             cost = budget.most_usd(extent, batch=True)
-            limit = budget.limit_usd
-            if limit is not None and cost and budget.spent_usd + cost > limit:
+            if budget.would_pass(cost):
                 counts.stopped = "budget"
                 if requests:
                     yield requests, most_usd
@@ -223,6 +251,32 @@ def _take_stored(run: Run, requests: Sequence[Request], rater: Any, question: Qu
     return {rating.call_key for rating in ratings if rating.call_key is not None}
 
 
+def batch_name(batch: dict[str, Any]) -> str:
+    """Return the provider's name of a batch, or ours where it may never have arrived."""
+    return str(batch["provider_id"] or batch["label"])
+
+
+def forget_batch(run: Run, name: str) -> Forgotten:
+    """Give up an open batch: its calls may be billed, so they count at their most, and `rate` asks
+    again about what they asked.
+
+    Raises BadInput if the run has no open batch of this name.
+    """
+    named = {batch_name(batch): batch for batch in run.open_batches()}
+    if name not in named:
+        raise BadInput(
+            f"--forget {name}: run '{run.name}' has no open batch of this name; "
+            + (f"it has {', '.join(named)}" if named else "none is open")
+        )
+    batch = named[name]
+    keys = [request.key for request in run.batch_calls(batch["label"])]
+    stored = run.stored_calls(keys)
+    lost = {key for key in keys if not _is_collected(stored.get(key, []), name)}
+    usd = run.charge_batch(batch["label"], lost)
+    run.add_batch({**_kept(batch), "state": "abandoned"})
+    return Forgotten(name, batch["rater"], len(lost), usd)
+
+
 def collect_batches(
     run: Run,
     load: Callable[[str, RaterOptions], Rater],
@@ -238,17 +292,33 @@ def collect_batches(
     counts = BatchCounts()
     for batch in run.open_batches():
         try:
-            rater = batch_rater(load(batch["asked"], RaterOptions(**json.loads(batch["options"]))))
-            question = load_question(batch["rubric"])
-            if question.digest != batch["rubric_digest"]:
-                raise RunMismatch(
-                    f"rubric '{batch['rubric']}' has changed since its batch was handed over; "
-                    "put the old one back to collect it"
-                )
-            run_to_end(_collect_one(run, batch, rater, question, retry, counts, say))
+            with _named(run, [batch]):
+                options = RaterOptions(**json.loads(batch["options"]))
+                rater = batch_rater(load(batch["asked"], options))
+                question = load_question(batch["rubric"])
+                if question.digest != batch["rubric_digest"]:
+                    raise RunMismatch(
+                        f"rubric '{batch['rubric']}' has changed since the batch was handed over; "
+                        "put the old one back to collect it"
+                    )
+                run_to_end(_collect_one(run, batch, rater, question, retry, counts, say))
         except (BadInput, RaterError) as error:
             counts.errors.append(error)
     return counts
+
+
+@contextlib.contextmanager
+def _named(run: Run, batches: Sequence[dict[str, Any]]) -> Iterator[None]:
+    """Have errors name the batches that they are about, and the command that gives them up."""
+    try:
+        yield
+    except (BadInput, RaterError) as error:
+        names = [batch_name(batch) for batch in batches]
+        kind = BadInput if isinstance(error, BadInput) else RaterError
+        raise kind(
+            f"batch {', '.join(names)}: {error}; if it cannot be had any more, `autointerp rate "
+            f"--resume --run {run.name} --forget {' --forget '.join(names)}` gives it up"
+        ) from None
 
 
 async def _collect_one(
@@ -279,9 +349,7 @@ async def _collect_one(
             async with _said(
                 say, f"fetching the results of batch {batch['provider_id']}"
             ) as silence:
-                is_ours = await _store_results(
-                    run, batch, rater, question, counts, state.failure, silence
-                )
+                is_ours = await _store_results(run, batch, rater, question, counts, state, silence)
             batch = {**batch, "state": "intended"}
     finally:
         await rater.close()
@@ -293,27 +361,30 @@ async def _store_results(
     rater: Any,
     question: Question,
     counts: BatchCounts,
-    failure: str,
+    state: BatchState,
     silence: Silence,
 ) -> bool:
-    """Store what came back; calls without a reply fail with `failure`, where the provider says.
+    """Store what came back; calls without a reply fail with the provider's reason, if it has one.
 
     Return False for a batch of somebody else's: ours is to be looked for among the others.
     """
     provider_id = batch["provider_id"]
     waiting = {request.key: request for request in run.batch_calls(batch["label"])}
-    kept = {name: value for name, value in batch.items() if name not in ("version", "made_at")}
+    kept = _kept(batch)
     rows: list[tuple[Request, Reply]] = []
-    strangers = 0
+    strangers, unread = 0, ""
     try:
         async for key, reply in rater.batch_results(provider_id):
             silence.heard()
+            if not key:
+                unread = unread or str(reply.error)
+                continue
             if key not in waiting:
                 strangers += 1
                 continue
             rows.append((waiting.pop(key), reply))
             if len(rows) >= ROWS_AT_ONCE:
-                _store(run, rows, provider_id, rater, question, counts)
+                _store(run, rows, batch, rater, question, counts)
                 rows = []
     except AttemptFailed as failed:
         raise RaterError(
@@ -323,13 +394,15 @@ async def _store_results(
     if strangers and len(waiting) == batch["calls"]:  # somebody else's, taken for ours by its size
         run.add_batch({**kept, "state": "intended", "provider_id": None})
         return False
-    words = failure or "the batch came back without a reply to this call"
+    words = state.failure or unread or "the batch came back without a reply to this call"
     if waiting:
         counts.failures.append(
             f"{provider_id} ({rater.name}): {count(len(waiting), 'call')} without a reply: {words}"
         )
-    rows += [(request, Reply("", "error", error=words)) for request in waiting.values()]
-    _store(run, rows, provider_id, rater, question, counts)
+    for request in waiting.values():
+        lost = Reply("", "error", error=words, details={"perhaps_billed": not state.unmade})
+        rows.append((request, lost))
+    _store(run, rows, batch, rater, question, counts)
     run.add_batch({**kept, "state": "collected"})
     counts.batches += 1
     return True
@@ -338,18 +411,25 @@ async def _store_results(
 def _store(
     run: Run,
     rows: Sequence[tuple[Request, Reply]],
-    provider_id: str,
+    batch: dict[str, Any],
     rater: Any,
     question: Question,
     counts: BatchCounts,
 ) -> None:
-    """Store replies as attempts and ratings; those that a broken-off collection stored are left."""
+    """Store replies as attempts and ratings; those that a broken-off collection stored are left.
+
+    Calls that may be billed without a reply are charged at their most.
+    """
+    provider_id = batch["provider_id"]
     stored = run.stored_calls([request.key for request, _ in rows])
     attempts, ratings = [], []
+    lost: set[str] = set()
     for request, reply in rows:
         before = stored.get(request.key, [])
-        if any(earlier.details.get("batch") == provider_id for _, earlier in before):
+        if _is_collected(before, provider_id):
             continue
+        if reply.details.get("perhaps_billed"):
+            lost.add(request.key)
         reply.details.update(batch=provider_id, anchors=list(question.anchors(request.repeat)))
         attempts.append((request, before[-1][0] + 1 if before else 0, reply))
         rating = read_rating(question, rater, request, reply)
@@ -358,7 +438,18 @@ def _store(
         if rating.status in ("failed", "unparsed"):
             counts.reasons[rating.status, rating.rationale or "no words"] += 1
         counts.calls += 1
+    run.charge_batch(batch["label"], lost)
     run.add_ratings(ratings, attempts, rater.name)
+
+
+def _is_collected(attempts: Sequence[tuple[int, Reply]], provider_id: str) -> bool:
+    """Return whether one of a call's stored attempts came of a batch."""
+    return any(reply.details.get("batch") == provider_id for _, reply in attempts)
+
+
+def _kept(batch: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns of a batch that its next state has, too."""
+    return {name: value for name, value in batch.items() if name not in ("version", "made_at")}
 
 
 async def _open(run: Run, rater: Any, retry: RetryPolicy | None, say: Say) -> None:
@@ -371,19 +462,22 @@ async def _open(run: Run, rater: Any, retry: RetryPolicy | None, say: Say) -> No
         run.remember(memory, learned)
 
 
+def _intended(run: Run, rater: Any) -> list[dict[str, Any]]:
+    """Return the rater's batches of which it is not known whether they arrived."""
+    batches = [batch for batch in run.open_batches() if batch["rater"] == rater.name]
+    return [batch for batch in batches if batch["state"] == "intended"]
+
+
 async def _settle_intended(run: Run, rater: Any, retry: RetryPolicy | None, say: Say) -> None:
     """Find out what became of batches that were about to be sent when the process ended."""
-    batches = [one for one in run.open_batches() if one["rater"] == rater.name]
     seen = {row[0] for row in run.rows("SELECT provider_id FROM batch WHERE provider_id <> ''")}
-    for batch in batches:
-        if batch["state"] != "intended":
-            continue
+    for batch in _intended(run, rater):
         find = functools.partial(
             rater.find_batch, batch["label"], batch["calls"], batch["made_at"], seen
         )
         what = "looking for a batch that may have been handed over"
         provider_id = await _steady(find, rater, retry, say, what)
-        kept = {k: v for k, v in batch.items() if k not in ("version", "made_at")}
+        kept = _kept(batch)
         if provider_id is None:
             run.add_batch({**kept, "state": "abandoned"})
         else:

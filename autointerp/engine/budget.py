@@ -40,7 +40,8 @@ class Budget:
 
     Attributes:
         limit_usd: None for no limit.
-        spent_usd: What is settled, with calls that may have been billed without a reply.
+        spent_usd: What is settled, with calls that may have been billed without a reply and those
+            in a batch, at their most.
     """
 
     def __init__(self, limit_usd: float | None, spent_usd: float, price: Price | None) -> None:
@@ -75,7 +76,7 @@ class Budget:
         async with self._changed:
             while True:
                 most = self.most_usd(extent)
-                if not self._would_pass(most, self._reserved_usd):
+                if not self.would_pass(most, self._reserved_usd):
                     break
                 if not self._flying:
                     raise BudgetReached
@@ -86,10 +87,10 @@ class Budget:
 
     def check(self, reserved_usd: float) -> None:
         """Raise BudgetReached if a call that was reserved under another limit would pass this."""
-        if self._would_pass(reserved_usd):
+        if self.would_pass(reserved_usd):
             raise BudgetReached
 
-    def _would_pass(self, usd: float, beside: float = 0.0) -> bool:
+    def would_pass(self, usd: float, beside: float = 0.0) -> bool:
         """Return whether a call of this cost would pass the limit, with what is set aside `beside`
         it; one that costs nothing never does."""
         limit = math.inf if self.limit_usd is None else self.limit_usd

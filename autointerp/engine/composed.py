@@ -7,10 +7,11 @@ loses nothing that was paid.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from autointerp.engine.loop import Tally, read_rating
 from autointerp.errors import RaterError
@@ -69,6 +70,54 @@ def member_answers(
     return Said(items, answers, failure)
 
 
+def answered_late(
+    run: Run,
+    rater: ComposedRater,
+    question: Question,
+    wanted: Sequence[str],
+    beside: Callable[[Sequence[str], Any], dict[str, str]],
+    repeats: int,
+) -> tuple[list[tuple[str, int]], list[Said]]:
+    """Return items and repeats whose rating lacks an optional member that has answered since, as a
+    rater of its own, and what all members say of them. Nobody is asked.
+    """
+    lacking = {
+        (item, repeat): set(json.loads(missing))
+        for item, repeat, missing in run.rows(
+            "SELECT r.item_id, r.repeat, c.details -> '$.missing'"
+            " FROM current_rating r JOIN call c USING (call_key)"
+            " WHERE r.rater = ? AND r.repeat < ? AND coalesce(r.rater_version, '') = ?"
+            " AND json_array_length(c.details, '$.missing') > 0"
+            " AND r.item_id IN (SELECT unnest(?::VARCHAR[]))",
+            [cast(Rater, rater).name, repeats, rater.version, list(wanted)],
+        )
+    }
+    if not lacking:
+        return [], []
+    items = sorted({item for item, _ in lacking})
+    said = [
+        member_answers(run, member, beside(items, member.evidence), repeats, "no answer")
+        for member in rater.members
+    ]
+
+    late = []
+    for (item, repeat), missing in lacking.items():
+        _, reply = rater.compose(item, question, repeat, _given(said, item, repeat))
+        if set(reply.details.get("missing", missing)) < missing:
+            late.append((item, repeat))
+    return late, said
+
+
+def _given(said: Sequence[Said], item: str, repeat: int) -> list[MemberAnswer]:
+    """Return what members say of an item, those left out that were not asked."""
+    answers = [
+        one.answers.get((one.items[item], repeat))
+        or (MemberAnswer(None, problem=one.failure) if one.failure else None)
+        for one in said
+    ]
+    return [answer for answer in answers if answer is not None]
+
+
 def ask_members(
     rater: ComposedRater,
     wanted: Sequence[str],
@@ -118,12 +167,7 @@ def compose_items(
     for begin in range(0, len(work), AT_ONCE):
         made: list[tuple[Request, Reply]] = []
         for item, repeat in work[begin : begin + AT_ONCE]:
-            answers = [
-                one.answers.get((one.items[item], repeat))
-                or (MemberAnswer(None, problem=one.failure) if one.failure else None)
-                for one in said
-            ]
-            given = [answer for answer in answers if answer is not None]
+            given = _given(said, item, repeat)
             if len(given) == len(rater.members):
                 made.append(rater.compose(item, question, repeat, given))
         statuses.update(_store(run, rater, question, made))

@@ -10,7 +10,14 @@ from autointerp.engine.work import pending_work
 from autointerp.questions.forms import WRITTEN
 from autointerp.questions.question import Question
 from autointerp.questions.trials import Trial, trial_item
-from autointerp.raters import ComposedRater, Price, Rater, ServedRater, SteppedRater
+from autointerp.raters import (
+    ComposedRater,
+    Price,
+    Rater,
+    ServedRater,
+    SteppedRater,
+    returned_request,
+)
 from autointerp.records import Item, ItemContext, Request
 from autointerp.store.run import Run
 from autointerp.text import count, dollars
@@ -158,7 +165,7 @@ def _first_request(rater: Rater, item: Item, question: Question) -> Request:
     """Return what is sent about an item, or a judgement as a whole where that takes steps."""
     if isinstance(rater, SteppedRater) and not _in_steps(question):
         return next(rater.steps(item, question)).request
-    return rater.request(item, question)
+    return returned_request(rater, rater.request(item, question))
 
 
 def _sum(rater: str, parts: Sequence[Forecast]) -> Forecast:

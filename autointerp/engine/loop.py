@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import functools
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -29,6 +29,7 @@ from autointerp.engine.signals import held_signals
 from autointerp.engine.silence import Silence
 from autointerp.engine.twins import Twins
 from autointerp.errors import RaterError, StorageError
+from autointerp.extensions import returned
 from autointerp.questions.question import Question
 from autointerp.raters import (
     AttemptFailed,
@@ -38,7 +39,10 @@ from autointerp.raters import (
     ServedRater,
     Step,
     SteppedRater,
+    Steps,
     expected_score,
+    returned_reply,
+    returned_request,
     version_of,
 )
 from autointerp.records import Item, Rating, Reply, Request, storable
@@ -54,7 +58,7 @@ GATHER_S = 0.003  # before records are synced, for others to go with them
 STORE_EVERY_S = 0.5  # what is in the journal goes into the database
 TELL_EVERY_S = 0.05
 
-# What comes of an item without contexts; no rater is asked.
+# What comes of an item without contexts; no rater is asked, and no call is stored.
 NOTHING_SHOWN = Reply(
     "",
     "error",
@@ -216,7 +220,7 @@ class Engine:
         self.limit = ConcurrencyLimit(self.most)
         self.pacer = Pacer()
         price = self.served.price if self.served else None
-        self.budget = Budget(policy.budget_usd, run.spent_usd(), price)
+        self.budget = Budget(policy.budget_usd, run.committed_usd(), price)
         self.tally = Tally()
         self.queue: asyncio.Queue[_Job] = asyncio.Queue(2 * CHUNK)
         self.outbox: asyncio.Queue[_Entry | None] = asyncio.Queue(1000)
@@ -393,7 +397,10 @@ class Engine:
 
     def _make_jobs(self, work: Sequence[tuple[str, int]]) -> list[_Job]:
         items = {item.id: item for item in self.load(sorted({item for item, _ in work}))}
-        requests = [self.rater.request(items[item], self.question, repeat) for item, repeat in work]
+        requests = [
+            returned_request(self.rater, self.rater.request(items[item], self.question, repeat))
+            for item, repeat in work
+        ]
         stored = self.run.stored_calls([request.key for request in requests])
         return [
             self._job(
@@ -509,17 +516,20 @@ class Engine:
             if rating.status == "ok":
                 await self._reuse(rating)
                 return
-        walk = self.stepped.steps(item, self.question, job.request.repeat)
+        steps = f"rater '{self.rater.name}': steps()"
+        walk: Steps = self.stepped.steps(item, self.question, job.request.repeat)
+        returned(walk, Generator, steps, RaterError)  # type: ignore[type-abstract]
         try:
             step = next(walk)
             while True:
+                returned(step, Step, steps, RaterError, "yield")
                 read = await self._take(step)
                 rating = read_rating(step.question, self.rater, step.request, read.reply)
                 if rating.status != "ok":
                     break
                 step = walk.send(read.reply)
         except StopIteration as ended:
-            final: Reply = ended.value
+            final = returned_reply(self.rater, ended.value, "steps()")
             rating = self._read(job.request, final)
             number, job.attempt = job.attempt, job.attempt + 1
             await self._keep(_Attempt(job.request, number, final, _Sent(None)), rating)
@@ -608,7 +618,7 @@ class Engine:
                 sent = await self._note_sending(job.request, reserved)
                 self.tally.calls += 1
                 try:
-                    reply = await self.rater.send(job.request)
+                    reply = returned_reply(self.rater, await self.rater.send(job.request))
                 finally:
                     self.pacer.landed(tokens, self._headroom())
         except (AttemptFailed, RaterError) as error:

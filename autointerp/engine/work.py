@@ -9,9 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autointerp.engine.budget import budget_text, require_price
-from autointerp.engine.composed import ask_members, compose_items, member_answers
+from autointerp.engine.composed import (
+    answered_late,
+    ask_members,
+    compose_items,
+    member_answers,
+)
 from autointerp.engine.loop import (
-    NOTHING_SHOWN,
     Engine,
     ItemLoader,
     RatingPolicy,
@@ -25,6 +29,10 @@ from autointerp.questions.question import Question
 from autointerp.questions.rubric import Rubric
 from autointerp.raters import ComposedRater, Rater, version_of
 from autointerp.store.run import Run
+
+# Of current ratings: those that no rater is asked about again. What failed without a call shows
+# nothing, and never will; nothing else fails without one.
+SETTLED = "(status <> 'failed' OR call_key NOT IN (SELECT call_key FROM call))"
 
 Beside = Callable[[Sequence[str], Evidence], dict[str, str]]
 
@@ -58,14 +66,15 @@ def pending_items(run: Run, item_ids: Sequence[str], rater: Rater, repeat: int) 
 
     What it rated as another version is among them; where that cannot be known, too. A reply to
     the same call is found in the store then, and nothing is paid again. An item that shows nothing
-    fails once: what it shows never changes.
+    fails once.
     """
     done = {
         row[0]
         for row in run.rows(
             "SELECT item_id FROM current_rating WHERE rater = ? AND repeat = ?"
-            " AND coalesce(rater_version, '') = ? AND (status <> 'failed' OR rationale = ?)",
-            [rater.name, repeat, version_of(rater), NOTHING_SHOWN.error],
+            " AND coalesce(rater_version, '') = ?"
+            f" AND {SETTLED}",
+            [rater.name, repeat, version_of(rater)],
         )
     }
     return [item for item in item_ids if item not in done]
@@ -160,27 +169,27 @@ def _rate_composed(
     load: ItemLoader | None,
     beside: Beside | None,
 ) -> RatingCounts:
-    """Rate what is pending by the rater's members, and make one rating of theirs."""
+    """Rate what is pending by the rater's members, and make one rating of theirs; likewise where an
+    optional one that gave no answer then has answered since, as a rater of its own."""
     rater.prepare(run.checks, question)
     assert isinstance(question, Rubric)  # as `prepare` requires
     require_price(rater, policy.budget_usd)
+    beside = beside or functools.partial(_beside, run, question)
+    late, answers = answered_late(run, rater, question, item_ids, beside, repeats)
     work = pending_work(run, item_ids, rater, repeats)
-    before = rated_before(run, item_ids, rater, repeats)
-    if not work:
+    before = rated_before(run, item_ids, rater, repeats) - len(late)
+    if not work and not late:
         return RatingCounts(before, Counter())
     run.add_rater(rater.name, rater.is_llm)
 
     def ask(member: Rater, ids: Sequence[str]) -> RatingCounts:
         return rate_items(run, ids, question, member, repeats, progress, policy, load)
 
-    members, counts = ask_members(
-        rater,
-        sorted({item for item, _ in work}),
-        beside or functools.partial(_beside, run, question),
-        ask,
-    )
+    members, counts = ask_members(rater, sorted({item for item, _ in work}), beside, ask)
     said = [member_answers(run, member, items, repeats, why) for member, items, why in members]
     statuses, without = compose_items(run, rater, question, work, said, progress)
+    again = compose_items(run, rater, question, late, answers, progress)
+    statuses, without = statuses + again[0], without + again[1]
     stopped = next((one.stopped for one in counts if one.stopped), "")
     return RatingCounts(
         before,

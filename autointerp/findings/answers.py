@@ -13,12 +13,14 @@ from typing import Any
 
 import pandas as pd
 
+from autointerp import extensions
 from autointerp.findings.written import texts_to_measure, written_groups
 from autointerp.questions.explain import EXPLAINING, explanations
 from autointerp.questions.forms import LETTERS, Task, answers_in
 from autointerp.questions.scorers import (
     Answered,
     Figures,
+    Scorer,
     Tried,
     mean_of_others,
     needs_responses,
@@ -198,10 +200,10 @@ def _scores(
         source, is_control, peak, density, intervals = units[unit_id]
         others = beside.get(unit_id, {})
         tried = Tried(asked, peak, density, tuple(intervals), others)
-        figures = module.measure(tried)
+        figures = _figures(name, module, tried)
         if permuted and others:
             alone = Tried(groups[unit_id, False], peak, density, tuple(intervals), others)
-            measured = module.measure(alone)
+            measured = _figures(name, module, alone)
             beaten = measured.more.get("with others")
             figures = (
                 mean_of_others(tried, separation)
@@ -221,6 +223,10 @@ def _scores(
             yield UnitScore(
                 unit_id, source, is_control, name, explainer, rater, design, False, None, outcome
             )
+
+
+def _figures(name: str, module: Scorer, tried: Tried) -> Figures:
+    return extensions.returned(module.measure(tried), Figures, f"scorer '{name}': measure()")
 
 
 AnsweredTrial = tuple[Trial, str, Reply | None]  # with the call's status and its reply

@@ -119,7 +119,8 @@ def design_of(name: str, options: Options, units: Sequence[int]) -> str:
 
 
 def check_row(name: str, columns: Collection[str], units: Collection[int], row: Row) -> None:
-    """Raise BadInput if a row is of another unit, of other columns, or no JSON."""
+    """Raise BadInput if a row is none, of another unit, of other columns, or no JSON."""
+    extensions.returned(row, dict, f"lab '{name}': run()", verb="yield")
     if set(row) != {"unit_id", *columns}:
         raise BadInput(
             f"lab '{name}' yields a row of {', '.join(sorted(row))}; give unit_id and the COLUMNS, "

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from autointerp.engine.batches import submit_batches
+from autointerp.engine.batches import batch_name, submit_batches
 from autointerp.engine.budget import require_price
 from autointerp.engine.forecast import LOOKED_AT, forecast_calls
 from autointerp.engine.work import RatingCounts, pending_work, rate_items, rated_before
@@ -39,9 +39,11 @@ def ask_pending(
     work = pending_work(run, ids, rater, repeats)
     in_batches = len(run.work_in_batches(rater.name))
     if in_batches:
+        batches = [batch for batch in run.open_batches() if batch["rater"] == rater.name]
         on(
             Note(
-                f"{count(in_batches, 'call is', 'calls are')} in open batches: "
+                f"{count(in_batches, 'call is', 'calls are')} in open batches "
+                f"({', '.join(map(batch_name, batches))}): "
                 f"`autointerp rate --resume --run {job.run}` collects them"
             )
         )

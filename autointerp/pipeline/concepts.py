@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from autointerp import extensions
 from autointerp.errors import BadInput, TooFewUnits
 from autointerp.findings.concepts import POOL, SIZES, Concepts, measure_concepts
 from autointerp.findings.known import FOUND
@@ -21,12 +20,11 @@ from autointerp.reports.write import check_folder
 from autointerp.store.run import RUNS, Run, open_run
 from autointerp.subjects import Subject
 from autointerp.text import count
-from autointerp.units import sources as sources_folder
 from autointerp.units.concepts import Candidates
 from autointerp.units.draws import random_order
 from autointerp.units.labels import open_labels
 from autointerp.units.reopen import subject_again
-from autointerp.units.sources import kind_of
+from autointerp.units.sources import kind_of, load_source
 from autointerp.units.stream import calibrate, quiet_torch
 
 TOKENS = 200_000  # of the corpus, unless told otherwise
@@ -160,8 +158,7 @@ def _candidates(
     with quiet_torch():
         calibration = calibrate(subject, run.settings.harvest, seed)
         for name in chosen:
-            module = extensions.load(sources_folder, "source", name)
-            source = module.create(subject, calibration, seed)
+            source = load_source(name, subject, calibration, seed)
             if n is not None and n > source.size:
                 raise TooFewUnits(
                     f"--n {n}: source '{name}' has only {source.size:,} "

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autointerp import extensions
 from autointerp.pipeline.events import Harvesting, On, ignore
 from autointerp.pipeline.harvest import tokens_of_pass
 from autointerp.store.run import Run
-from autointerp.units import sources as sources_folder
 from autointerp.units.counts import count_firings
 from autointerp.units.first_batches import holding_first_batches
 from autointerp.units.reopen import subject_again
+from autointerp.units.sources import load_source
 from autointerp.units.stream import calibrate, quiet_torch
 
 
@@ -28,10 +27,7 @@ def count_units(run: Run, sources: Sequence[str], option: str, on: On = ignore) 
     settings, seed = run.settings.harvest, run.settings.seed
     with quiet_torch():
         calibration = calibrate(subject, settings, seed)
-        opened = {
-            name: extensions.load(sources_folder, "source", name).create(subject, calibration, seed)
-            for name in lacking
-        }
+        opened = {name: load_source(name, subject, calibration, seed) for name in lacking}
     label = ", ".join(f"{source.size:,} {name}" for name, source in opened.items())
     total, exact = tokens_of_pass(run, subject)
     counts, tokens = count_firings(

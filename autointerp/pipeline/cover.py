@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autointerp import extensions
 from autointerp.engine.forecast import LOOKED_AT, Forecast, forecast_calls
 from autointerp.engine.work import pending_items, rate_items
 from autointerp.errors import BadInput
@@ -56,11 +55,10 @@ from autointerp.settings import HarvestSettings
 from autointerp.store.run import Run, open_run
 from autointerp.subjects import Subject
 from autointerp.text import count, whole_characters
-from autointerp.units import sources as sources_folder
 from autointerp.units.passes import Wanted, harvest
 from autointerp.units.prompts import activations_at, occurrences, token_before
 from autointerp.units.reopen import subject_again
-from autointerp.units.sources import Source
+from autointerp.units.sources import Source, load_source
 from autointerp.units.stream import calibrate, first_is_none, quiet_torch
 
 UNITS = 5  # of each kind, held against a concept
@@ -327,9 +325,7 @@ def _who(job: Job) -> tuple[Resolved, Rater | None, str]:
 def _opened(run: Run, subject: Subject, source: str) -> Source:
     with quiet_torch():
         calibration = calibrate(subject, run.settings.harvest, run.settings.seed)
-        made: Source = extensions.load(sources_folder, "source", source).create(
-            subject, calibration, run.settings.seed
-        )
+        made = load_source(source, subject, calibration, run.settings.seed)
     if not getattr(made, "reads_text", True):
         raise BadInput(
             f"units of {source} do not fire by the text, so no prompt tells which of them is about "

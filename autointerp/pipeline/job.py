@@ -27,6 +27,7 @@ from autointerp.raters import (
     judges,
     load_rater,
     require_rates,
+    require_used,
 )
 from autointerp.settings import (
     RunSettings,
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
 
 DEFAULT_N = 200
 DEFAULT_CONTROLS = 50
+DEFAULT_CONTEXTS = 30
 SETTINGS_FILE = "autointerp.toml"
 EMBEDDED = "embedded"
 SCORERS = ("detection", "fuzzing", "simulation")
@@ -127,7 +129,7 @@ class Job:
     guess: bool = False
     sitting: Sitting = ASKED_ALONE
     explainer: str | None = None
-    contexts: int = 30
+    contexts: int = DEFAULT_CONTEXTS
     logit_effects: bool = False
     scorers: tuple[str, ...] = SCORERS
     design: Design = field(default_factory=Design)
@@ -149,6 +151,13 @@ class Job:
         object.__setattr__(self, "scorers", tuple(self.scorers))
         if isinstance(self.n, int) and self.n < 1:
             raise BadInput(f"--n {self.n}: ask for at least 1 unit")
+        require_used(self.rater, self.options)
+        if self.by_person:
+            given = {"budget-usd": self.policy.budget_usd, "concurrency": self.policy.concurrency,
+                     "batch": self.batch or None}  # fmt: skip
+            for name, value in given.items():
+                if value is not None:
+                    raise BadInput(f"--{name}: {self.rater} is a person; leave it out")
         for name, least in LEAST.items():
             number = getattr(self, name)
             if number is not None:
@@ -334,6 +343,19 @@ class Resolved:
     def question(self) -> Rubric:
         """The rubric."""
         return load_rubric(self.job.rubric)
+
+    def require_about_descriptions(self) -> None:
+        """Raise BadInput for what a rating under a rubric about units has no use for: whose
+        descriptions, or on how many contexts each."""
+        job = self.job
+        given = {"explainer": job.explainer, "contexts": job.contexts}
+        unset = {"explainer": None, "contexts": DEFAULT_CONTEXTS}
+        for name in given:
+            if given[name] != unset[name] and self.question.about != "description":
+                raise BadInput(
+                    f"--{name}: for rubrics about descriptions, and '{job.rubric}' is about units; "
+                    "leave it out"
+                )
 
     @cached_property
     def rater(self) -> Rater:

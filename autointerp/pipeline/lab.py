@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from autointerp.errors import BadInput
+from autointerp.extensions import returned
 from autointerp.labs import Read, Row, check_row, design_of, load_lab, measure, options_of
 from autointerp.labs._refusals import none_measured
 from autointerp.pipeline.events import Harvesting, Measuring, On, Step, ignore
@@ -119,6 +120,7 @@ def measured(
         on(Step(f"{lab} has {count(len(done), 'unit')} already and goes on"))
     if pending:
         rows = measure(module, run, units, pending, options)
+        returned(rows, Iterable, f"lab '{lab}': run()")  # type: ignore[type-abstract]
         label = count(len(pending), "unit")
         keeper = _Keeper(run, lab, design, pending)
         try:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autointerp import extensions
 from autointerp.errors import BadInput
 from autointerp.findings.map import DictionaryMap, map_of
 from autointerp.pipeline.asked import check_sources
@@ -25,9 +24,14 @@ from autointerp.stats.cosines import unit_length
 from autointerp.stats.layout import Layout, LayoutParameters, digest_of, lay_out
 from autointerp.store.run import RUNS, Run, open_run
 from autointerp.text import count
-from autointerp.units import sources as sources_folder
 from autointerp.units.reopen import subject_again
-from autointerp.units.sources import Directed, Source, described_sources, kind_of, space_of
+from autointerp.units.sources import (
+    Directed,
+    described_sources,
+    kind_of,
+    load_source,
+    space_of,
+)
 from autointerp.units.stream import calibrate, quiet_torch
 
 Vectors = NDArray[np.float32]
@@ -142,8 +146,7 @@ def _directions(
         for name in names:
             if name not in described_sources():
                 continue  # units that a file brought
-            module = extensions.load(sources_folder, "source", name)
-            source: Source = module.create(subject, calibration, run.settings.seed)
+            source = load_source(name, subject, calibration, run.settings.seed)
             why = ""
             if not isinstance(source, Directed):
                 why = f"units of {name} are no directions, so they lie nowhere on a map"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from autointerp.engine.batches import BatchCounts, collect_batches
+from autointerp.engine.batches import BatchCounts, Forgotten, collect_batches, forget_batch
 from autointerp.engine.forecast import Forecast, forecast_calls
 from autointerp.errors import BadInput, UnknownName
 from autointerp.findings.plan import plan_of
@@ -87,15 +87,16 @@ class RateForecast:
 
 @dataclass(frozen=True)
 class CollectResult:
-    """What the run's batches brought."""
+    """What the run's batches brought, and which of them were given up."""
 
     run: str
     counts: BatchCounts
+    forgotten: tuple[Forgotten, ...] = ()
 
     def __str__(self) -> str:
         batches = count(self.counts.batches, "batch", "batches")
         text = statuses_text(self.counts.statuses) or "nothing new"
-        lines = [f"run '{self.run}': collected {batches}: {text}"]
+        lines = [*map(str, self.forgotten), f"run '{self.run}': collected {batches}: {text}"]
         lines += [f"failed: {reason}" for reason in self.counts.failures]
         failure = self.counts.most_common_reason("failed")
         if failure and not any(failure in said for said in self.counts.failures):
@@ -129,6 +130,7 @@ def rate(job: Job, on: On = ignore, ask: Ask | None = None) -> RateResult | SitR
     RunLocked if another process has the run open, StorageError if the disk is full.
     """
     resolved = Resolved(job)
+    resolved.require_about_descriptions()
     _refuse_rule(resolved)
     if job.by_person:
         from autointerp.pipeline.sit import rate_by_person
@@ -150,6 +152,7 @@ def rate(job: Job, on: On = ignore, ask: Ask | None = None) -> RateResult | SitR
 def forecast(job: Job) -> RateForecast | Forecast | SitForecast:
     """Return what `rate` would do and what it would cost; nothing is made or asked."""
     resolved = Resolved(job)
+    resolved.require_about_descriptions()
     _refuse_rule(resolved)
     if job.by_person:
         from autointerp.pipeline.sit import forecast_sitting
@@ -274,18 +277,28 @@ def _forecast_units(resolved: Resolved) -> RateForecast:
 # ------------------------------------------------------------------------------- batches
 
 
-def collect(run_name: str, runs: Path = RUNS, on: On = ignore) -> CollectResult:
+def collect(
+    run_name: str, runs: Path = RUNS, on: On = ignore, forget: Sequence[str] = ()
+) -> CollectResult:
     """Store the replies of the run's batches that have ended.
+
+    Args:
+        forget: Names of batches that are given up first, as where the provider knows them no more:
+            they count as spent at the most that they can cost, and `rate` asks again.
 
     Raises the first error of a batch that could not be collected, once the others are.
     """
     with open_run(run_name, folder=runs) as run:
+        forgotten = tuple(forget_batch(run, name) for name in dict.fromkeys(forget))
+        for one in forgotten:
+            run.log("forgot batch", **asdict(one))
         on(Step(f"run '{run_name}': asking for its batches"))
         counts = collect_batches(run, load_rater, say=lambda words: on(Waiting(words)))
         run.log("collected", calls=counts.calls, statuses=dict(counts.statuses))
-    result = CollectResult(run_name, counts)
+    result = CollectResult(run_name, counts, forgotten)
     if counts.errors:
-        for told in (*([result] if counts.batches or counts.open else []), *counts.errors[1:]):
+        has_more = counts.batches or counts.open or forgotten
+        for told in (*([result] if has_more else []), *counts.errors[1:]):
             on(Note(str(told)))
         raise counts.errors[0]
     return result

@@ -54,7 +54,10 @@ class RateResult:
         if self.until is not None:
             lines.append(str(self.until))
         for member, n in counts.without.items():
-            lines.append(f"{count(n, 'rating')} without {member}, which gave no answer")
+            lines.append(
+                f"{count(n, 'rating')} without {member}, which gave no answer; once it can be "
+                "asked, rate by it alone, and then by the panel again, which takes its answers in"
+            )
         lines += self.reasons
         if self.guesses is not None:
             lines.append(str(self.guesses))

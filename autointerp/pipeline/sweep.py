@@ -678,7 +678,7 @@ def rate_in_one_order(
                 run.log(event, **declared)
                 logged.add(name)
             one = copy.copy(resolved)
-            elsewhere = sum(other.spent_usd() for other in opened.values() if other is not run)
+            elsewhere = sum(other.committed_usd() for other in opened.values() if other is not run)
             left = None if budget is None else max(0.0, budget - elsewhere)
             policy = replace(resolved.job.policy, budget_usd=left)
             one.job = replace(resolved.job, run=name, policy=policy)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from autointerp.engine.work import RatingCounts
+from autointerp.engine.work import SETTLED, RatingCounts
 from autointerp.findings.looks import (
     Compared,
     Look,
@@ -208,11 +208,11 @@ def rate_until(
 
 def rated_of(run: Run, resolved: Resolved, units: Iterable[StoredUnit], repeats: int) -> int:
     """Return the ratings of these units, each up to so many times, that the rater has given on the
-    rubric, failed ones left out."""
+    rubric, without those that failed and are asked again."""
     return int(
         run.rows(
             "SELECT count(*) FROM unit_rating WHERE rater = ? AND rubric_digest = ?"
-            " AND coalesce(rater_version, '') = ? AND status <> 'failed' AND repeat < ?"
+            f" AND coalesce(rater_version, '') = ? AND {SETTLED} AND repeat < ?"
             " AND unit_id IN (SELECT unnest(?::INTEGER[]))",
             [
                 resolved.rater.name,

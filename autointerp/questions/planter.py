@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from autointerp import extensions
 from autointerp.errors import CorpusError
 from autointerp.questions.kinds import SPARSE, Rule, load_kind
 from autointerp.questions.labelled_text import LabelledText, Mask
@@ -92,6 +93,7 @@ class Planter:
             rule = module.rule(self.text, rng)
             if rule is None:
                 continue
+            extensions.returned(rule, Rule, f"kind '{kind}': rule()")
             times = np.count_nonzero(rule.holds)
             if times / len(self.text) > rule.largest:
                 continue

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from autointerp import extensions
 from autointerp.questions.contexts import held_out
 from autointerp.questions.explain import Explanation, check_held_out, eligible_units, explanations
 from autointerp.questions.forms import Task
@@ -129,7 +130,9 @@ def plan(
     strangers = Strangers.of(run, module, str(design), design.permuted)
     unit_ids = [one.unit_id for one in asked]
     for unit_id, apart in _held_out(run, module, unit_ids, hard or {}, strangers):
-        chosen = module.choose(apart, most, design.hard)
+        chosen = extensions.returned(
+            module.choose(apart, most, design.hard), Chosen, f"scorer '{name}': choose()"
+        )
         strangers.take(unit_id, chosen.control)
         if chosen.outcome:
             untried[unit_id] = chosen.outcome

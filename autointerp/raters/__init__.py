@@ -5,7 +5,9 @@ A rater's module has a first docstring line, which `autointerp raters` prints, a
     WHAT                     what kind of judge it is, in words, for reports
     create(model, options)   → a `Rater`; raises BadInput for a model that it does not have
     LIBRARIES                names of distributions that it needs; () if left out
-    OFFLINE                  True if it asks no server; `--base-url` is refused for it
+    OPTIONS                  fields of `RaterOptions` that it has a use for, beside the seed; all if
+                             left out. Others that are given are refused
+    members(model)           of a rater made of others: their names; its options are theirs
     EXAMPLE                  a model to try it with, if neither none nor any name or file will do
     URL, VARIABLE            of a provider: its address, the environment variable of its key
 
@@ -39,10 +41,12 @@ by RaterError in `request`; `require_written` does so for the last two, which ar
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from typing import Any
 
 from autointerp import extensions
+from autointerp.errors import BadInput
 from autointerp.raters._keys import find_key, normal_url, own_variable
 from autointerp.raters._logprobs import expected_score
 from autointerp.raters._prices import Price
@@ -70,8 +74,13 @@ from autointerp.raters._protocol import (
     require_form,
     require_rates,
     require_written,
+    returned_reply,
+    returned_request,
     version_of,
 )
+
+OPTION_NAMES = {"timeout_s": "timeout"}  # on the command line, where they are other ones
+MEMBERS = ("name", "evidence", "is_llm", "request", "send")  # of a Rater
 
 
 def rater_names() -> list[str]:
@@ -86,7 +95,9 @@ def load_rater(name: str, options: RaterOptions) -> Rater:
     """
     kind, _, model = name.partition(":")
     module = extensions.load(sys.modules[__name__], "rater", kind)
-    rater: Rater = module.create(model or None, options)
+    rater: Rater = extensions.with_members(
+        module.create(model or None, options), MEMBERS, f"rater '{kind}': create()", "a Rater"
+    )
     return rater
 
 
@@ -101,11 +112,32 @@ def what(name: str) -> str | None:
     return str(_said(kind, "WHAT", "")) or None if kind in rater_names() else None
 
 
-def is_offline(name: str) -> bool:
-    """Return whether a rater's file says that it asks no server, so that an address means nothing
-    to it; those that are made of others do not say so."""
-    kind = kind_of(name)
-    return bool(kind in rater_names() and _said(kind, "OFFLINE", False))
+def require_used(name: str, options: RaterOptions) -> None:
+    """Raise BadInput for options that the rater of this name has no use for, nor its members."""
+    unset = RaterOptions(seed=options.seed)  # which is the seed of every draw
+    names = [one.name for one in dataclasses.fields(options)]
+    changed = [one for one in names if getattr(options, one) != getattr(unset, one)]
+    used = _used(name) if changed else names
+    idle = [OPTION_NAMES.get(one, one).replace("_", "-") for one in changed if one not in used]
+    if idle:
+        it = "it" if len(idle) == 1 else "them"
+        raise BadInput(
+            f"--{', --'.join(idle)}: {name} has no use for {it}; leave {it} out, or name a rater "
+            "that has, such as --rater openai:MODEL"
+        )
+
+
+def _used(name: str) -> set[str]:
+    """Return the fields of `RaterOptions` that a rater has a use for; all of one that is unknown,
+    which cannot be made."""
+    kind, _, model = name.partition(":")
+    every = [one.name for one in dataclasses.fields(RaterOptions)]
+    if kind not in rater_names():
+        return set(every)
+    module = extensions.load(sys.modules[__name__], "rater", kind)
+    if hasattr(module, "members"):
+        return {option for member in module.members(model) for option in _used(member)}
+    return set(getattr(module, "OPTIONS", every))
 
 
 def libraries() -> list[str]:
@@ -166,7 +198,6 @@ __all__ = [
     "call_key",
     "check_keys",
     "expected_score",
-    "is_offline",
     "judges",
     "kind_of",
     "libraries",
@@ -174,7 +205,10 @@ __all__ = [
     "rater_names",
     "require_form",
     "require_rates",
+    "require_used",
     "require_written",
+    "returned_reply",
+    "returned_request",
     "version_of",
     "what",
 ]

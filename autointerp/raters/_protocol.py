@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from autointerp import extensions
 from autointerp.errors import RaterError
 from autointerp.questions.question import COMPUTED, Form, Question
 from autointerp.raters._prices import Price
@@ -181,7 +182,24 @@ def require_rates(rater: Rater, question: Question) -> None:
     if question.form == "rate" and question.about == "unit":
         shown = ItemContext((" a",), None, 0, "explain", False)
         for judge in judges(rater):
-            judge.request(Item("", question.id, (shown,)), question)
+            returned_request(judge, judge.request(Item("", question.id, (shown,)), question))
+
+
+def returned_request(rater: Rater, value: object) -> Request:
+    """Return what a rater's `request` returned. Raises RaterError if it is no request."""
+    return extensions.returned(value, Request, f"rater '{rater.name}': request()", RaterError)
+
+
+def returned_reply(rater: Rater, value: object, call: str = "send()") -> Reply:
+    """Return what a rater's `send` returned. Raises RaterError if it is no reply of text."""
+    of = f"rater '{rater.name}': {call}"
+    reply = extensions.returned(value, Reply, of, RaterError)
+    if not isinstance(reply.text, str):
+        raise RaterError(
+            f"{of} returned a Reply whose text is a value of type {type(reply.text).__name__}; it "
+            "must be JSON as text (docs/extending.md)"
+        )
+    return reply
 
 
 @dataclass(frozen=True)
@@ -283,11 +301,13 @@ class BatchState:
         ended: Nothing more will come; what there is can be read.
         words: The provider's own, for people.
         failure: Why calls without a reply of their own have none; empty if it does not say.
+        unmade: Those calls were never made, so that nobody pays for them.
     """
 
     ended: bool
     words: str
     failure: str = ""
+    unmade: bool = False
 
 
 @runtime_checkable
@@ -319,7 +339,8 @@ class BatchRater(Protocol):
         ...
 
     def batch_results(self, provider_id: str) -> AsyncIterator[tuple[str, Reply]]:
-        """Yield call keys and replies of a batch that has ended; failed calls say `error`."""
+        """Yield call keys and replies of a batch that has ended; failed calls say `error`, and
+        those that may be billed all the same `perhaps_billed` in their details."""
         ...
 
 

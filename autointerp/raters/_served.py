@@ -7,6 +7,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal, NoReturn
@@ -60,6 +61,7 @@ UNREADABLE = (
 NOT_SPOKEN = (TypeError, AttributeError, LookupError)  # of the SDK, on what a server sent
 LONGEST_TIMEOUT_S = 24 * 3600.0
 HEAD = 160  # characters of a body that is no reply, in an error
+CUSTOM_ID = re.compile(r'"custom_id"\s*:\s*"([0-9a-f]{64})"')  # a call key, in a broken line
 
 
 class Declined(Exception):
@@ -387,6 +389,21 @@ class ServedRaterBase:
         if error.is_refusal:
             return Reply(self._words(error), "refusal", details=details)
         return Reply("", "error", error=self._words(error), details=details)
+
+    def batch_unread(self, text: str, problem: str) -> Reply:
+        """Return the reply that a call of a batch has whose results hold `text`, which is none."""
+        details = {"tier": "batch", "perhaps_billed": True}
+        return Reply(self.clean(text[:LONGEST_REPLY]), "error", error=problem, details=details)
+
+    def batch_broken(self, line: str) -> tuple[str, Reply]:
+        """Return what a line of a batch's results amounts to that is no JSON object with an id.
+
+        Its call is the one that it names all the same; an empty key if it names none.
+        """
+        named = CUSTOM_ID.search(line)
+        head = " ".join(self.clean(line[: 4 * HEAD]).split())[:HEAD]
+        problem = f"the line of the batch's results cannot be read: {head}"
+        return named[1] if named else "", self.batch_unread(line, problem)
 
     def clean(self, text: str) -> str:
         """Return `text` without the key, and such as a database can hold."""

@@ -12,7 +12,7 @@ from autointerp.questions.question import Question
 from autointerp.raters import BatchState, Headroom, RaterOptions
 from autointerp.raters._faults import counted, seconds_until, server_error, whole_number
 from autointerp.raters._served import UNREADABLE, ServedRaterBase
-from autointerp.raters.openai import http_client, mapping
+from autointerp.raters.openai import batch_line, http_client, lines_of, mapping
 from autointerp.records import Reply, Request
 
 WHAT = "a language model"
@@ -157,34 +157,42 @@ class AnthropicRater(ServedRaterBase):
         counts = batch.request_counts
         words = f"{batch.processing_status}, {counts.processing} still to do"
         ended = batch.processing_status == "ended"
-        failure = ""
+        failure, unmade = "", False
         if ended and batch.archived_at is not None:
             failure = f"the batch's results were archived on {batch.archived_at:%Y-%m-%d}"
         elif ended and batch.cancel_initiated_at is not None:
-            failure = "the batch was cancelled before this call was made"
+            failure, unmade = "the batch was cancelled before this call was made", True
         elif ended and batch.results_url is None:
             failure = "the batch ended without results"
-        return BatchState(ended, words, failure)
+        return BatchState(ended, words, failure, unmade)
 
     async def batch_results(self, provider_id: str) -> AsyncIterator[tuple[str, Reply]]:
         with self._failures():
             batch = await self._client.messages.batches.retrieve(provider_id)
             if batch.results_url is None:
                 return
-            async for row in await self._client.messages.batches.results(provider_id):
-                yield row.custom_id, self._batch_row(row.result)
+            streaming = self._client.messages.batches.with_streaming_response.results(provider_id)
+            async with streaming as response:  # not the SDK's own lines, which end at a broken one
+                async for line in lines_of(response.iter_bytes()):
+                    if line.strip():
+                        row = batch_line(line)
+                        yield self._batch_row(row) if row else self.batch_broken(line)
 
-    def _batch_row(self, result: Any) -> Reply:
-        if result.type == "succeeded":
+    def _batch_row(self, row: dict[str, Any]) -> tuple[str, Reply]:
+        key, result = row["custom_id"], mapping(row.get("result"))
+        kind = result.get("type")
+        if kind == "succeeded":
             try:
-                return self.read(result.message.to_dict(mode="json"), None, batch=True)
+                return key, self.read(result["message"], None, batch=True)
             except UNREADABLE as broken:
                 words = f"no reply of this protocol ({type(broken).__name__})"
-        elif result.type == "errored":
-            return self.batch_failure(server_error(result.error.to_dict(mode="json"), "errored"))
-        else:
-            words = f"the batch {result.type} before this call was made"
-        return Reply("", "error", error=words, details={"tier": "batch"})
+                return key, self.batch_unread(json.dumps(result), words)
+        if kind == "errored":
+            return key, self.batch_failure(server_error(result.get("error"), "errored"))
+        if kind in ("canceled", "expired"):
+            words = f"the batch {kind} before this call was made"
+            return key, Reply("", "error", error=words, details={"tier": "batch"})
+        return key, self.batch_unread(json.dumps(row), "no result of this protocol")
 
     def read_headroom(self, headers: Mapping[str, str]) -> Headroom | None:
         if "anthropic-ratelimit-requests-remaining" not in headers:

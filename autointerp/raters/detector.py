@@ -512,6 +512,11 @@ def _failure(reason: str) -> Reply:
     return Reply("", "error", error=reason, cost_usd=0.0)
 
 
+def members(model: str) -> list[str]:
+    """Return the name of the model that is asked."""
+    return [model.removeprefix(ALONE)]
+
+
 def create(model: str | None, options: RaterOptions) -> Detector:
     """Return the rater over a model; `alone:` ahead of it leaves the rule of `lexical` out.
 

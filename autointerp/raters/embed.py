@@ -29,7 +29,7 @@ from autointerp.records import Item, Reply, Request
 from autointerp.text import CONTROL
 
 WHAT = "an embedding model"
-OFFLINE = True
+OPTIONS = ()
 LIBRARIES = ("transformers",)
 
 VERSION = 1

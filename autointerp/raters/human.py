@@ -11,7 +11,7 @@ from autointerp.raters import RaterOptions
 from autointerp.records import Item, Request, check_person
 
 WHAT = "a person"
-OFFLINE = True
+OPTIONS = ()
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from autointerp.records import Item, Reply, Request
 from autointerp.stats.ranks import auc
 
 WHAT = "a fixed rule on words and no language model"
-OFFLINE = True
+OPTIONS = ()
 
 VERSION = 2
 ALTERNATIVES = 2

@@ -44,7 +44,7 @@ from autointerp.stats.ranks import auc
 from autointerp.text import CONTROL
 
 WHAT = "a language model"
-OFFLINE = True
+OPTIONS = ()
 LIBRARIES = ("transformers", "gguf")
 
 VERSION = 1

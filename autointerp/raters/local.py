@@ -24,7 +24,7 @@ from autointerp.records import Item, Reply, Request
 from autointerp.text import count
 
 WHAT = "a language model"
-OFFLINE = True
+OPTIONS = ("timeout_s", "max_output_tokens", "structured", "effort")
 LIBRARIES = ("xllamacpp",)
 
 MANY_LOGPROBS = 200  # of a forced choice

@@ -307,7 +307,8 @@ class OpenAIRater(ServedRaterBase):
         ended = batch.status in ("completed", "failed", "expired", "cancelled")
         counts = batch.request_counts
         done = f", {counts.completed} of {counts.total} done" if counts else ""
-        return BatchState(ended, f"{batch.status}{done}", self._batch_reason(batch))
+        unmade = batch.status != "completed"  # what was made of it is in its files
+        return BatchState(ended, f"{batch.status}{done}", self._batch_reason(batch), unmade)
 
     def _batch_reason(self, batch: Any) -> str:
         """Return why a batch as a whole has no replies, in the provider's words."""
@@ -334,9 +335,9 @@ class OpenAIRater(ServedRaterBase):
                 with contextlib.suppress(self.sdk().NotFoundError):  # kept for some weeks only
                     async with streaming as response:
                         async for line in lines_of(response.iter_bytes()):
-                            row = batch_line(line)
-                            if row is not None:
-                                yield self._batch_row(row)
+                            if line.strip():
+                                row = batch_line(line)
+                                yield self._batch_row(row) if row else self.batch_broken(line)
 
     def _batch_row(self, row: dict[str, Any]) -> tuple[str, Reply]:
         response, error = mapping(row.get("response")), row.get("error")
@@ -347,7 +348,8 @@ class OpenAIRater(ServedRaterBase):
                 if not self.error_in(body):
                     return row["custom_id"], self.read(body, None, batch=True)
             except UNREADABLE as broken:
-                error = f"no reply of this protocol ({type(broken).__name__})"
+                words = f"no reply of this protocol ({type(broken).__name__})"
+                return row["custom_id"], self.batch_unread(json.dumps(body), words)
         told = server_error(error or body, "the batch has no reply to this call", status)
         return row["custom_id"], self.batch_failure(told)
 
@@ -389,7 +391,7 @@ async def lines_of(pieces: AsyncIterator[bytes]) -> AsyncIterator[str]:
 
 
 def batch_line(line: str) -> dict[str, Any] | None:
-    """Return a line of a batch's results, or None for what is none: its call has no reply then."""
+    """Return a line of a batch's results, or None for what is no object with an id."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):

@@ -22,6 +22,7 @@ from autointerp.raters.openai import URL, VARIABLE, OpenAIRater, mapping
 from autointerp.records import Item, Reply, Request
 
 WHAT = "a language model"
+OPTIONS = ("base_url", "timeout_s", "price_in", "price_out")
 LIBRARIES = ("openai",)
 
 PROBE = {"head": "", "given": "The sky is", "without": "The sea is", "texts": [" blue today."]}

@@ -14,6 +14,7 @@ from autointerp.raters.openai import URL, VARIABLE, OpenAIRater, mapping
 from autointerp.records import Item, Reply, Request
 
 WHAT = "an embedding model"
+OPTIONS = ("base_url", "timeout_s", "price_in", "price_out")
 LIBRARIES = ("openai",)
 
 __all__ = ["URL", "VARIABLE", "OpenAIEmbeddings", "create"]

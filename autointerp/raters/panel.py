@@ -61,6 +61,12 @@ def create(model: str | None, options: RaterOptions) -> Panel:
     return Panel(model or "", options)
 
 
+def members(model: str) -> list[str]:
+    """Return the names of the members that `model` lists."""
+    parts = [part.strip().removeprefix(OPTIONAL) for part in model.split(",")]
+    return [PLACE.split(part, maxsplit=1)[0] for part in parts]
+
+
 class Panel:
     """A rater whose score is made of other raters'.
 

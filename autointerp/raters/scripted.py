@@ -15,7 +15,7 @@ from autointerp.raters._truthful import Truthful
 from autointerp.records import Item, Reply, Request
 
 WHAT = "a script that gives the scores it was told"
-OFFLINE = True
+OPTIONS = ()
 EXAMPLE = "truth"
 
 KEYS = ("score", "text", "stop", "tokens_in", "tokens_out", "cost_usd", "fail", "retry_after_s")

@@ -74,7 +74,8 @@ def assemble(material: Material) -> tuple[Panel, ...]:
     }
     panels = []
     for name in in_order({name: module.AFTER for name, module in modules.items()}):
-        blocks = tuple(modules[name].show(material))
+        shown = modules[name].show(material)
+        blocks = tuple(extensions.returned(shown, list, f"panel '{name}': show()"))
         if blocks:
             panels.append(Panel(name, modules[name].TITLE, blocks))
     return tuple(panels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from autointerp.records import Request
@@ -53,6 +53,33 @@ class Batches(Tables):
                 "SELECT call_key, item_id, repeat FROM batch_call WHERE label = ?", [label]
             )
         ]
+
+    def charge_batch(self, label: str, keys: Collection[str]) -> float:
+        """Charge calls of a batch that may be billed and of which no reply came or will come.
+
+        Each is charged its share of the most that the batch can cost, and once. Return their sum
+        in US dollars; 0 where no price is known.
+        """
+        ((rater, calls, most_usd),) = self.rows(
+            "SELECT rater, calls, most_usd FROM current_batch WHERE label = ?", [label]
+        )
+        share_usd = float(most_usd or 0) / int(calls)
+        every = sorted(request.key for request in self.batch_calls(label))
+        rows = [
+            {
+                "journal": f"batch {label}",
+                "seq": place,
+                "rater": rater,
+                "call_key": key,
+                "usd": share_usd,
+                "made_at": now(),
+            }
+            for place, key in enumerate(every)
+            if key in keys and share_usd
+        ]
+        with self.transaction():
+            self.insert("charge", rows, ignore=True)
+        return share_usd * len(rows)
 
     def keys_in_batches(self) -> set[str]:
         """Return the keys of the calls that a provider has in an open batch."""

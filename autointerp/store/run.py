@@ -302,6 +302,10 @@ class Run(Units, Ratings, Batches, Labs, Matches, Concepts, Firings, Maps, Cover
             raters.setdefault(rater, {})[status] = n
         return self.held_units(), raters
 
+    def committed_usd(self) -> float:
+        """Return what the run has cost, with the most that calls in open batches can cost."""
+        return self.spent_usd() + sum(batch["most_usd"] or 0.0 for batch in self.open_batches())
+
     def remember(self, name: str, value: str) -> None:
         """Keep a fact about the world outside, such as what a server can do."""
         with self.transaction():

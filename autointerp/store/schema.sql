@@ -131,8 +131,8 @@ CREATE TABLE IF NOT EXISTS call (
 
 -- What calls without a reply may have cost at most: cut off, timed out, or sent before a kill.
 CREATE TABLE IF NOT EXISTS charge (
-    journal VARCHAR NOT NULL,             -- of replies, in which it was reserved
-    seq BIGINT NOT NULL,                  -- record of the sending
+    journal VARCHAR NOT NULL,             -- of replies, in which it was reserved; or "batch LABEL"
+    seq BIGINT NOT NULL,                  -- record of the sending, or place in the batch
     rater VARCHAR NOT NULL,
     call_key VARCHAR NOT NULL,
     usd DOUBLE NOT NULL,

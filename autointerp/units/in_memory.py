@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from autointerp import extensions
 from autointerp.errors import BadInput, CorpusError, SubjectError
 from autointerp.records import HarvestedUnit
 from autointerp.settings import HarvestSettings, SampleSettings, plain
@@ -30,10 +29,10 @@ from autointerp.subjects.formats import (
 )
 from autointerp.subjects.hooks import site_of_hook
 from autointerp.subjects.language_model import HookedLanguageModel
-from autointerp.units import sources as sources_folder
 from autointerp.units.first_batches import holding_first_batches
 from autointerp.units.passes import Wanted
 from autointerp.units.passes import harvest as harvest_units
+from autointerp.units.sources import load_source
 from autointerp.units.stream import calibrate
 
 CHECKED_TOKENS = 4096  # of the calibration, on which the SAE is held against its files
@@ -101,8 +100,7 @@ def harvest(
             check_activations(subject.loaded, calibration.activations[:CHECKED_TOKENS].cpu())
         wanted = []
         for name, which in (units or {"neurons" if sae is None else "features": 200}).items():
-            module = extensions.load(sources_folder, "source", name)
-            source = module.create(subject, calibration, seed)
+            source = load_source(name, subject, calibration, seed)
             wanted.append(Wanted(name, source, *_numbers(name, which, source.size, seed)))
         return harvest_units(subject, wanted, settings, seed, min_density, max_density)
 

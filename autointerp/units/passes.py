@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from autointerp.errors import CorpusError
+from autointerp import extensions
+from autointerp.errors import BadInput, CorpusError
 from autointerp.records import HarvestedUnit, Outcome, UnitSummary
 from autointerp.settings import LEAST_TOKENS, HarvestSettings
 from autointerp.subjects import Subject
@@ -57,6 +59,9 @@ def parts_of(wanted: list[Wanted], settings: HarvestSettings, seed: int) -> list
             salts = unit_salts(want.name, numbers, seed)
             columns = Columns(want.name, salts, settings, _labels(want, numbers))
             block = want.source.block(numbers)
+            extensions.with_members(
+                block, ("__call__",), f"source '{want.name}': block()", "a function of a batch"
+            )
             parts.append(Part(want, numbers, want.orders[reach], block, columns))
     return parts
 
@@ -68,7 +73,20 @@ def _labels(want: Wanted, numbers: NDArray[np.int64]) -> Callable[[int], str]:
 def take_in(parts: list[Part], batch: SiteBatch, places: Places) -> None:
     """Take a batch into every part."""
     for part in parts:
-        part.columns.add(part.block(batch), places)
+        part.columns.add(_computed(part, batch), places)
+
+
+def _computed(part: Part, batch: SiteBatch) -> torch.Tensor:
+    """Return the columns of a part. Raises BadInput if its source gives something else."""
+    call = f"source '{part.want.name}': block()"
+    columns = extensions.returned(part.block(batch), torch.Tensor, f"{call}(batch)")
+    wanted = (*batch.kept.shape, len(part.numbers))
+    if columns.shape != wanted:
+        raise BadInput(
+            f"{call}(batch) returned columns of shape {tuple(columns.shape)}; they must be rows, "
+            f"tokens and units, {wanted} (docs/extending.md)"
+        )
+    return columns
 
 
 def places_of(reading: Reading, settings: HarvestSettings, seed: int, is_first: bool) -> Places:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from autointerp import extensions
 from autointerp.errors import BadInput, RunMismatch, SubjectError
 from autointerp.store.run import TOKENS, Run
 from autointerp.subjects import Subject
@@ -15,9 +14,8 @@ from autointerp.subjects.autoencoder import SparseAutoencoder
 from autointerp.subjects.load import load_sae_alone, load_subject
 from autointerp.subjects.part_files import look_at_parts
 from autointerp.subjects.provenance import changed_part
-from autointerp.units import sources as sources_folder
 from autointerp.units.sample import numbers_of as numbers_again
-from autointerp.units.sources import Calibration, Source
+from autointerp.units.sources import Calibration, Source, load_source
 from autointerp.units.stream import calibrate, quiet_torch
 from autointerp.units.subject_record import is_unchanged, keep_record
 
@@ -55,8 +53,7 @@ def sources_again(
         if calibration is None:
             calibration = calibrate(subject, run.settings.harvest, seed)
         for name, units in run.by_source(unit_ids).items():
-            module = extensions.load(sources_folder, "source", name)
-            yield name, module.create(subject, calibration, seed), units
+            yield name, load_source(name, subject, calibration, seed), units
 
 
 def dictionary_again(run: Run, option: str) -> NDArray[np.float32]:

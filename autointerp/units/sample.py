@@ -19,14 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autointerp import extensions
 from autointerp.errors import BadInput, TooFewUnits
 from autointerp.files import write_text
 from autointerp.settings import RunSettings, plain
 from autointerp.store.run import Run
 from autointerp.store.units import StoredUnit
 from autointerp.subjects import Subject
-from autointerp.units import sources as sources_folder
 from autointerp.units.counts import count_firings
 from autointerp.units.draws import random_order
 from autointerp.units.first_batches import holding_first_batches
@@ -45,7 +43,7 @@ from autointerp.units.shards import (
     harvest_shards,
 )
 from autointerp.units.shares import CHECKPOINTS, Share, job_of_environment
-from autointerp.units.sources import Block, Calibration, SiteBatch, Source, kind_of
+from autointerp.units.sources import Block, Calibration, SiteBatch, Source, kind_of, load_source
 from autointerp.units.stream import Reading, calibrate, require_both_splits, window_length
 
 CHECKED_TOKENS = 4096  # of the calibration, on which the SAE's latents a token are counted
@@ -98,7 +96,7 @@ def draw_units(
             run.log("doubt", text=doubt)
             tell(doubt)
         for name in missing:
-            opened[name] = open_source(name, subject, calibration, settings.seed)
+            opened[name] = load_source(name, subject, calibration, settings.seed)
             require_size(name, opened[name], wanted[name], subject)
     likely = {}
     if shards is None:
@@ -160,7 +158,7 @@ def draw_units(
         if any(name not in opened for name in pending):
             calibration = calibrate(subject, settings.harvest, settings.seed)
             for name in pending:
-                opened.setdefault(name, open_source(name, subject, calibration, settings.seed))
+                opened.setdefault(name, load_source(name, subject, calibration, settings.seed))
         _verify(run, subject, opened, pending)
     return {name: run.sampled(name, n) for name, n in wanted.items()}
 
@@ -252,7 +250,7 @@ def assist(
         passes = []
         for name, (first, last) in plan["passes"].items():
             if name not in opened:
-                opened[name] = open_source(name, subject, calibration, settings.seed)
+                opened[name] = load_source(name, subject, calibration, settings.seed)
             order = random_order(settings.seed, name, opened[name].size)
             passes.append(Wanted(name, opened[name], order[first:last], np.arange(first, last)))
         harvest = dataclasses.replace(settings.harvest, rows=plan["rows"])
@@ -305,7 +303,7 @@ def read_shard(
         tell(doubt)
     opened: dict[str, Source] = {}
     for name in missing:
-        opened[name] = open_source(name, subject, calibration, settings.seed)
+        opened[name] = load_source(name, subject, calibration, settings.seed)
         require_size(name, opened[name], wanted[name], subject)
     likely = likely_shares(subject, opened, first_units(opened, missing, held, settings), settings)
     passes = [
@@ -316,14 +314,6 @@ def read_shard(
     return read_pass(
         folder, subject, passes, settings, share, lambda tokens: progress(label, tokens), tell
     )
-
-
-def open_source(name: str, subject: Subject, calibration: Calibration, seed: int) -> Source:
-    """Return a source of the subject, by its name."""
-    source: Source = extensions.load(sources_folder, "source", name).create(
-        subject, calibration, seed
-    )
-    return source
 
 
 def _option(source: str) -> str:

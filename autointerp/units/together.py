@@ -39,11 +39,10 @@ from autointerp.units.sample import (
     first_units,
     likely_shares,
     next_units,
-    open_source,
 )
 from autointerp.units.shards import Kept, forget, harvest_key, read_shards
 from autointerp.units.shares import CHECKPOINTS
-from autointerp.units.sources import Calibration, SiteBatch, Source, kind_of
+from autointerp.units.sources import Calibration, SiteBatch, Source, kind_of, load_source
 from autointerp.units.stream import (
     Reading,
     at_sites,
@@ -110,7 +109,7 @@ def draw_together(
         if (number, name) not in opened:
             member = members[number]
             calibration = _calibrated(members, member, calibrations)
-            opened[number, name] = open_source(name, member.subject, calibration, settings.seed)
+            opened[number, name] = load_source(name, member.subject, calibration, settings.seed)
         return opened[number, name]
 
     def lacking() -> dict[int, dict[str, int]]:

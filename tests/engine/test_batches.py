@@ -11,7 +11,13 @@ from support.loopback.client import RUBRIC, item_names, items
 from support.loopback.server import LoopbackServer
 
 from autointerp.engine import batches as batching
-from autointerp.engine.batches import BatchCounts, collect_batches, submit_batches
+from autointerp.engine.batches import (
+    BatchCounts,
+    collect_batches,
+    forget_batch,
+    submit_batches,
+)
+from autointerp.engine.budget import Budget
 from autointerp.engine.retry import RetryPolicy
 from autointerp.engine.work import pending_work
 from autointerp.errors import BadInput
@@ -237,11 +243,7 @@ def test_results_that_a_provider_keeps_no_longer_fail_and_are_asked_again(
     assert submit(run, "openai", server).calls == 5
 
 
-def test_a_broken_off_collection_is_not_stored_twice(
-    run: Run, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(batching, "ROWS_AT_ONCE", 2)
-    submit(run, "openai", server)
+def collect_and_crash_at_the_second_store(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = Run.add_ratings
     calls: list[int] = []
 
@@ -255,6 +257,14 @@ def test_a_broken_off_collection_is_not_stored_twice(
     with pytest.raises(KeyboardInterrupt):
         collect_batches(run, load_rater)
     monkeypatch.setattr(Run, "add_ratings", kept)
+
+
+def test_a_broken_off_collection_is_not_stored_twice(
+    run: Run, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "ROWS_AT_ONCE", 2)
+    submit(run, "openai", server)
+    collect_and_crash_at_the_second_store(run, monkeypatch)
     assert collect_batches(run, load_rater).statuses == {"ok": 3}
     assert run.rows("SELECT count(*), max(attempt) FROM call") == [(5, 0)]
 
@@ -268,6 +278,15 @@ def test_the_budget_limits_what_is_handed_over(run: Run, server: LoopbackServer)
     assert most <= 5.0
     # What is on its way counts, so a second command hands over nothing that could pass it.
     assert submit(run, "openai", server, count=20, budget_usd=5.0, **prices).calls == 0
+
+
+def test_calls_that_come_to_the_budget_exactly_are_handed_over(
+    run: Run, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In floats 0.1 + 0.1 + 0.1 is over 0.3, by 6e-17.
+    monkeypatch.setattr(Budget, "most_usd", lambda self, extent, batch=False: 0.1)
+    prices = {"price_in": 1.0, "price_out": 1.0}
+    assert submit(run, "openai", server, count=4, budget_usd=0.3, **prices).calls == 3
 
 
 def test_a_batch_is_charged_at_the_batch_price() -> None:
@@ -359,18 +378,113 @@ def test_why_most_calls_of_a_batch_failed_or_could_not_be_read_is_said(
     assert "most replies that are unparsed: no JSON" in str(CollectResult("r", counts))
 
 
-def test_a_line_of_a_batchs_results_that_is_none_costs_its_call_alone(
+@BOTH
+def test_a_broken_line_of_a_batchs_results_costs_its_call_alone(
+    run: Run, server: LoopbackServer, provider: str
+) -> None:
+    """Its call fails with what was read, may be billed, and can be asked again."""
+    submit(run, provider, server, price_in=2.0, price_out=2.0)
+    share_usd = run.committed_usd() / 5
+    cut: list[str] = []
+
+    def broken(content: bytes) -> bytes:
+        first, *others = content.splitlines()
+        cut.append(first[:-9].decode())
+        return b"\n".join([first[:-9], b"[]", *others, b"", b"{}"])
+
+    server.change_results = broken
+    assert collect_batches(run, load_rater).statuses == {"ok": 4, "failed": 1}
+    assert not run.open_batches()
+    ((reply, error),) = run.rows("SELECT reply, error FROM call WHERE stop = 'error'")
+    assert reply == cut[-1]
+    assert error.startswith(f"the line of the batch's results cannot be read: {reply[:50]}")
+    charged = run.rows("SELECT count(*), sum(usd) FROM charge")
+    assert charged == [(1, pytest.approx(share_usd))]
+    server.change_results = lambda content: content
+    assert submit(run, provider, server).calls == 1
+    assert collect_batches(run, load_rater).statuses == {"ok": 1}
+
+
+@BOTH
+def test_a_line_that_names_no_call_is_the_reason_of_the_call_that_lacks_one(
+    run: Run, server: LoopbackServer, provider: str
+) -> None:
+    submit(run, provider, server, count=2)
+    server.change_results = lambda content: b"<html>\n" + content.splitlines()[1]
+    counts = collect_batches(run, load_rater)
+    assert counts.statuses == {"ok": 1, "failed": 1}
+    assert (
+        "1 call without a reply: the line of the batch's results cannot be read: <html>"
+        in (counts.failures[0])
+    )
+
+
+@BOTH
+def test_a_result_of_another_form_fails_with_what_was_read(
+    run: Run, server: LoopbackServer, provider: str
+) -> None:
+    submit(run, provider, server, count=2)
+    odd = b'"result": {"type": "succeeded", "message": []}, "response": {"status_code": 200}}'
+
+    def changed(content: bytes) -> bytes:
+        first, second = content.splitlines()
+        key = json.loads(first)["custom_id"].encode()
+        return b'{"custom_id": "' + key + b'", ' + odd + b"\n" + second
+
+    server.change_results = changed
+    assert collect_batches(run, load_rater).statuses == {"ok": 1, "failed": 1}
+    ((error, details),) = run.rows("SELECT error, details FROM call WHERE stop = 'error'")
+    assert "no reply of this protocol" in error
+    assert json.loads(details)["perhaps_billed"]
+
+
+def test_a_batch_that_its_provider_lost_is_given_up_charged_and_asked_again(
     run: Run, server: LoopbackServer
 ) -> None:
-    submit(run, "openai", server)
+    submit(run, "anthropic", server, price_in=2.0, price_out=2.0)
     (name,) = server.batches
-    server._batch(name)  # writes its files
-    good = server.files[f"output-{name}"].splitlines()
-    rows = b"\n".join([b'{"custom_id": ', b"[]", b"{}", *good[:2]])
-    server.files["broken"] = rows
-    server.batch_fields = {"output_file_id": "broken"}
-    counts = collect_batches(run, load_rater)
-    assert counts.statuses == {"ok": 2, "failed": 3}
+    most_usd = run.committed_usd()
+    lost = server.batches.pop(name)
+    (error,) = collect_batches(run, load_rater).errors
+    assert str(error).startswith(f"batch {name}: anthropic:m@")
+    assert f"`autointerp rate --resume --run r --forget {name}` gives it up" in str(error)
+    with pytest.raises(BadInput, match=f"--forget x: .* it has {name}"):
+        forget_batch(run, "x")
+    gone = forget_batch(run, name)
+    assert (gone.calls, gone.usd) == (5, pytest.approx(most_usd))
+    assert not run.open_batches()
+    assert run.spent_usd() == pytest.approx(most_usd)
+    with pytest.raises(BadInput, match="none is open"):
+        forget_batch(run, name)
+    assert submit(run, "anthropic", server).calls == 5
+    server.batches[name] = lost  # as large as the new one, and never taken for it
+    assert collect_batches(run, load_rater).statuses == {"ok": 5}
+    assert run.rows("SELECT count(*) FROM charge") == [(5,)]
+
+
+def test_calls_of_a_batch_that_were_collected_before_it_was_lost_are_not_charged_again(
+    run: Run, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "ROWS_AT_ONCE", 2)
+    submit(run, "anthropic", server, price_in=2.0, price_out=2.0)
+    (name,) = server.batches
+    most_usd = run.committed_usd()
+    collect_and_crash_at_the_second_store(run, monkeypatch)
+    collected_usd = run.spent_usd()
+    assert forget_batch(run, name).calls == 3
+    assert run.spent_usd() == pytest.approx(collected_usd + most_usd * 3 / 5)
+    assert submit(run, "anthropic", server).calls == 3
+
+
+@pytest.mark.parametrize(("fields", "charged"), [({"status": "expired"}, 0), ({}, 5)])
+def test_calls_without_a_reply_are_charged_unless_the_provider_never_made_them(
+    run: Run, server: LoopbackServer, fields: dict[str, Any], charged: int
+) -> None:
+    submit(run, "openai", server, price_in=2.0, price_out=2.0)
+    most_usd = run.committed_usd()
+    server.batch_fields = {**fields, "output_file_id": "gone"}
+    assert collect_batches(run, load_rater).statuses == {"failed": 5}
+    assert run.spent_usd() == pytest.approx(most_usd * charged / 5)
 
 
 def test_a_filter_refuses_one_call_of_a_batch(run: Run, server: LoopbackServer) -> None:

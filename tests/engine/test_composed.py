@@ -15,7 +15,7 @@ from autointerp.engine.forecast import forecast_calls
 from autointerp.engine.loop import RatingPolicy, Tally
 from autointerp.engine.work import rate_items
 from autointerp.errors import BadInput, RaterError
-from autointerp.questions.items import make_items
+from autointerp.questions.items import items_beside, make_items
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.raters import Lesson, RaterOptions, load_rater
 from autointerp.raters.panel import Panel
@@ -152,6 +152,30 @@ def test_a_member_that_cannot_be_asked_at_all_stops_the_panel_unless_declared(ru
         assert rate_items(run, ids, RUBRIC, panel).statuses == {"ok": 10}
         said = run.rows("SELECT DISTINCT rationale FROM rating WHERE rater = ?", [panel.name])
         assert all("Without b: b: no model file" in text for (text,) in said)
+
+
+def test_an_optional_member_that_answers_later_by_itself_is_taken_in_and_nobody_is_asked_twice(
+    run: Run,
+):
+    def gives_up(item: str) -> float:
+        raise RaterError("b: the server is down")
+
+    a, b, c = Judge("a"), Judge("b", gives_up, evidence="shown"), Judge("c", lambda item: None)
+    panel = taught(panel_of(a, b, c, optional={"b": True, "c": True}), run.checks, RUBRIC)
+    ids = items(run, panel)
+    assert rate_items(run, ids, RUBRIC, panel).without == {"b": 10, "c": 10}
+    b.says = lambda item: 0.9
+    again = rate_items(run, ids, RUBRIC, panel)
+    assert (again.before, again.statuses, b.asked.count(ids[0])) == (10, {}, 0)
+    of_b = sorted(items_beside(run, ids, RUBRIC, "shown").values())
+    rate_items(run, of_b[:7], RUBRIC, b)
+    asked = len(a.asked), len(b.asked), len(c.asked)
+    taken_in = rate_items(run, ids, RUBRIC, panel)
+    assert (taken_in.before, taken_in.statuses, taken_in.calls) == (3, {"ok": 7}, 0)
+    assert taken_in.without == {"c": 7}
+    assert (len(a.asked), len(b.asked), len(c.asked)) == asked
+    done = rate_items(run, ids, RUBRIC, panel)
+    assert (done.before, done.statuses) == (10, {})
 
 
 def test_a_member_of_a_new_version_is_asked_anew_and_the_panel_with_it(run: Run):

@@ -31,7 +31,7 @@ from autointerp.raters import RaterOptions
 from autointerp.raters import anthropic as anthropic_module
 from autointerp.raters import openai as openai_module
 from autointerp.raters.scripted import Scripted
-from autointerp.records import Item
+from autointerp.records import Item, Reply
 from autointerp.settings import RunSettings
 from autointerp.store.replies import read_replies
 from autointerp.store.run import Run, open_run
@@ -116,6 +116,7 @@ def test_an_item_that_shows_nothing_fails_without_a_call(run: Run, server: Loopb
     assert run.rows("SELECT rationale FROM current_rating WHERE status = 'failed'") == [
         (NOTHING_SHOWN.error,)
     ]
+    run.execute("UPDATE rating SET rationale = 'as an earlier version said it' WHERE score IS NULL")
     again = rate_items(run, item_names(3), RUBRIC, openai_rater(server), load=load)
     assert again.statuses == {}
     assert run.rows("SELECT count(*) FROM rating") == [(3,)]
@@ -301,6 +302,60 @@ def test_a_stored_reply_is_used_again_but_a_refusal_never(run: Run, server: Loop
     assert len(server.calls) == 3
 
 
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (None, "returned None; it must return autointerp.records.Reply"),
+        ('{"score": 3}', "returned a value of type str; it must return"),
+        ({"score": 3}, "returned a value of type dict; it must return"),
+        (3, "returned a value of type int; it must return"),
+        (Reply({"score": 3}), "returned a Reply whose text is a value of type dict"),
+    ],
+)
+def test_a_rater_that_sends_no_reply_is_named_and_what_was_rated_is_kept(
+    run: Run, reply: Any, words: str
+) -> None:
+    class Forgetful(Scripted):
+        async def send(self, request: Any) -> Any:
+            return await super().send(request) if self.sent < 2 else reply
+
+    rater = Forgetful("forgetful", [{"score": 4}])
+    with pytest.raises(RaterError, match=rf"rater 'forgetful': send\(\) {words}"):
+        rate(run, rater, count=5, concurrency=1)
+    assert run.rows("SELECT count(*) FROM current_rating WHERE status = 'ok'") == [(2,)]
+
+
+def test_a_rater_that_makes_no_request_is_named(run: Run) -> None:
+    class Forgetful(Scripted):
+        def request(self, item: Any, question: Any, repeat: int = 0) -> Any:
+            return None
+
+    with pytest.raises(RaterError, match=r"rater 'forgetful': request\(\) returned None"):
+        rate(run, Forgetful("forgetful", []))
+
+
+@pytest.mark.parametrize(
+    ("walk", "verb"),
+    [
+        (None, "returned None"),
+        ((_ for _ in ()), "returned None"),
+        ((word for word in ("Step",)), "yielded a value of type str"),
+    ],
+)
+def test_a_rater_by_steps_that_yields_or_returns_something_else_is_named(
+    run: Run, walk: Any, verb: str
+) -> None:
+    class Stepped(Scripted):
+        expected_steps = 1
+
+        def steps(self, item: Any, question: Any, repeat: int = 0) -> Any:
+            return walk
+
+    rater = Stepped("stepped", [])
+    with pytest.raises(RaterError, match=rf"rater 'stepped': steps\(\) {verb}; it must"):
+        rate(run, rater)
+
+
 # ----------------------------------------------------------------------------------- budget
 
 
@@ -323,6 +378,17 @@ def test_the_budget_stops_before_the_call_that_would_pass_it(
     assert "could exceed the budget of $" in again.budget_text
     assert len(server.calls) <= before + 4
     assert run.spent_usd() <= each * 6.5
+
+
+def test_calls_in_an_open_batch_count_for_the_budget_at_their_most(
+    run: Run, server: LoopbackServer
+) -> None:
+    run.add_batch({"label": "b", "state": "submitted", "provider_id": "p", "rater": "other",
+                   "asked": "other", "options": "{}", "rubric": RUBRIC.id,
+                   "rubric_digest": RUBRIC.digest, "calls": 1, "most_usd": 1.0})  # fmt: skip
+    priced = openai_rater(server, price_in=1.0, price_out=1.0)
+    assert rate(run, priced, budget_usd=1.0).stopped == "budget"
+    assert rate(run, priced, budget_usd=1.1).statuses == {"ok": 1}
 
 
 def test_a_rater_that_costs_nothing_rates_under_a_budget_that_is_spent(

@@ -29,6 +29,8 @@ def test_an_option_that_a_lab_does_not_have_and_a_value_of_another_type_are_refu
 @pytest.mark.parametrize(
     ("row", "message"),
     [
+        (None, r"lab 'lengths': run\(\) yielded None; it must yield dict"),
+        ("unit_id", r"run\(\) yielded a value of type str; it must yield dict"),
         ({"unit_id": 1}, "yields a row of unit_id; give unit_id and the COLUMNS, length"),
         ({"unit_id": 1, "length": 1, "width": 1}, "a row of length, unit_id, width"),
         ({"unit_id": 9, "length": 1}, "a row of unit 9, which it was not asked for"),

@@ -38,6 +38,7 @@ def test_paths_of_files_may_be_paths():
 
 def test_numbers_of_numpy_become_pythons_own():
     job = Job(
+        rater="openai:m",
         n=np.int64(8),
         controls=np.int8(2),
         seed=np.uint16(3),

@@ -153,6 +153,17 @@ def test_rows_of_a_unit_that_stand_apart_are_refused(own_runs, monkeypatch):
         run_lab("mixed", "tiny", runs=own_runs)
 
 
+def test_a_lab_that_returns_no_rows_to_go_through_is_refused(own_runs, monkeypatch):
+    class Forgetful(Counting):
+        def run(self, run, units, options):
+            return None
+
+    monkeypatch.setattr("autointerp.pipeline.lab.load_lab", lambda name: Forgetful())
+    monkeypatch.setattr("autointerp.labs.load_lab", lambda name: Forgetful())
+    with pytest.raises(BadInput, match=r"lab 'forgetful': run\(\) returned None; it must return"):
+        run_lab("forgetful", "tiny", runs=own_runs)
+
+
 def test_what_cannot_be_measured_is_refused_before_the_model_is_loaded(own_runs):
     with pytest.raises(UnknownName, match="unknown lab 'taste'"):
         run_lab("taste", "tiny", runs=own_runs)

@@ -204,7 +204,7 @@ def test_a_plans_rule_is_followed_where_the_job_asks_for_nothing_else(
     result, events = rate(job(runs, server))
     assert result.until.stopping == Stopping("clear", 40)
     assert not [event for event in events if isinstance(event, Note)]
-    other, events = rate(job(runs, server, rater="scripted:3"))
+    other, events = rate(job(runs, server, rater="scripted:3", options=RaterOptions()))
     (note,) = [str(event) for event in events if isinstance(event, Note)]
     assert "deviates from the plan" in note
     assert "the rater is scripted:3, not openai:m" in note
@@ -221,7 +221,7 @@ def test_looks_are_at_twenty_then_every_ten_and_at_the_last_unit():
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"rater": "human:ann"}, "a person's ratings are looked at"),
+        ({"rater": "human:ann", "options": RaterOptions()}, "a person's ratings are looked at"),
         ({"batch": True}, "--batch answers within a day"),
         ({"rubric": "specificity-0-3"}, "is about descriptions"),
         ({"sources": ("planted",)}, "compares two sources, here features and neurons"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from support.small_corpus import KINDS, small_corpus
 
-from autointerp.errors import CorpusError
+from autointerp.errors import BadInput, CorpusError
 from autointerp.questions.labelled_text import LabelledText
 from autointerp.questions.planter import CONCEPTS, GRADES, STRONG, Planter
 
@@ -51,6 +51,12 @@ def test_a_drifting_unit_follows_one_word_strongly_and_the_other_weakly():
                 fired[f"'{token.strip().lower()}'"].append(activation / peak)
     assert min(fired[strong]) >= STRONG / (1 + 1e-3) - 1e-6
     assert max(fired[weak]) <= STRONG * 1.01
+
+
+def test_a_kind_that_gives_no_rule_is_named(monkeypatch):
+    monkeypatch.setattr("autointerp.questions.kinds.token.rule", lambda text, rng: "the word")
+    with pytest.raises(BadInput, match=r"kind 'token': rule\(\) returned a value of type str; it"):
+        Planter(small_corpus().text, ("token",)).unit("clean", np.random.default_rng(4))
 
 
 def test_no_document_serves_both_splits():

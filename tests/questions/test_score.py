@@ -8,7 +8,7 @@ from support.scored import ALL, DESIGN, job, scored
 from support.tiny_subject import tiny_run_units
 
 from autointerp.engine.work import RatingPolicy
-from autointerp.errors import UnknownName
+from autointerp.errors import BadInput, UnknownName
 from autointerp.findings.answers import unit_scores
 from autointerp.findings.descriptions import scorer_results
 from autointerp.pipeline.describe import explain, score
@@ -230,6 +230,18 @@ def test_partners_stay_when_units_are_added(own_runs, name):
 def test_a_scorer_that_is_not_there_lists_those_that_are(own_runs):
     with pytest.raises(UnknownName, match=f"known: {', '.join(scorer_names())}"):
         scored(own_runs, ["detecting"])
+
+
+@pytest.mark.parametrize(("function", "value"), [("choose", None), ("measure", 0.5)])
+def test_a_scorer_that_returns_something_else_is_named(truth_run, monkeypatch, function, value):
+    monkeypatch.setattr(scorer("detection"), function, lambda *arguments: value)
+    named = rf"scorer 'detection': {function}\(\) returned .*; it must return"
+    with open_run("tiny", folder=truth_run, read_only=True) as run:
+        explained = explanations(run, "scripted:truth")
+        asks = {"choose": lambda: plan(run, "detection", explained, DESIGN),
+                "measure": lambda: unit_scores(run)}  # fmt: skip
+        with pytest.raises(BadInput, match=named):
+            asks[function]()
 
 
 def test_a_plan_of_the_same_run_is_the_same(truth_run):

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,7 @@ from autointerp.raters import (
     load_rater,
     rater_names,
     require_rates,
+    require_used,
     what,
 )
 
@@ -45,6 +48,42 @@ def test_a_rater_is_named_by_its_file_and_perhaps_a_model() -> None:
     assert load_rater("lexical", RaterOptions()).name == "lexical"
     assert kind_of("openai:a:b") == "openai"
     assert kind_of("lexical") == "lexical"
+
+
+@pytest.mark.parametrize("made", [None, "majority", 3])
+def test_a_file_whose_create_gives_no_rater_is_named(
+    monkeypatch: pytest.MonkeyPatch, made: object
+) -> None:
+    monkeypatch.setattr("autointerp.raters.lexical.create", lambda model, options: made)
+    with pytest.raises(BadInput, match=r"rater 'lexical': create\(\) returned .*; it must return"):
+        load_rater("lexical", RaterOptions())
+
+
+@pytest.mark.parametrize(
+    ("rater", "options", "idle"),
+    [
+        ("lexical", {"effort": "high"}, "--effort"),
+        ("embed:folder", {"max_output_tokens": 99}, "--max-output-tokens"),
+        ("likelihood:m.gguf", {"structured": "tool", "price_in": 1.0}, "--price-in, --structured"),
+        ("local:m.gguf", {"base_url": "http://h/v1"}, "--base-url"),
+        ("openai-embeddings:m", {"structured": "text"}, "--structured"),
+        ("panel:lexical,optional:likelihood:m.gguf", {"timeout_s": 9.0}, "--timeout"),
+        ("detector:alone:local:m.gguf", {"price_out": 1.0}, "--price-out"),
+    ],
+)
+def test_options_that_a_rater_has_no_use_for_are_refused(
+    rater: str, options: dict[str, Any], idle: str
+) -> None:
+    with pytest.raises(BadInput, match=rf"^{idle}: {re.escape(rater)} has no use for "):
+        require_used(rater, RaterOptions(**options))
+
+
+def test_options_are_taken_where_the_rater_or_one_of_its_members_has_a_use_for_them() -> None:
+    require_used("lexical", RaterOptions(seed=3))  # of every draw
+    require_used("openai:m", RaterOptions("http://h/v1", 9.0, 99, 1.0, 2.0, 3, "tool", "high"))
+    require_used("local:m.gguf", RaterOptions(structured="choice", timeout_s=9.0))
+    require_used("panel:lexical,openai:m@http://h/v1", RaterOptions(effort="high"))
+    require_used("detector:openai:m", RaterOptions(base_url="http://h/v1"))
 
 
 def test_an_unknown_rater_lists_those_there_are() -> None:

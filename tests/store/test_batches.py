@@ -30,3 +30,11 @@ def test_a_batch_is_open_until_it_is_collected_and_its_calls_are_work_in_hand(ru
     run.add_batch({**BATCH, "state": "collected"})
     assert run.open_batches() == []
     assert run.work_in_batches("openai:m") == set()
+
+
+def test_what_open_batches_can_cost_is_committed(run: Run):
+    run.add_batch({**BATCH, "most_usd": 0.5})
+    run.add_batch({**BATCH, "label": "b2", "state": "submitted", "most_usd": 0.25})
+    assert (run.spent_usd(), run.committed_usd()) == (0.0, 0.75)
+    run.add_batch({**BATCH, "state": "collected", "most_usd": 0.5})
+    assert run.committed_usd() == 0.25

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from support.tiny_subject import make_tiny_twin
 
 from autointerp import extensions
-from autointerp.errors import SubjectError
+from autointerp.errors import BadInput, SubjectError
 from autointerp.records import SPLITS, Context, HarvestedUnit
 from autointerp.settings import HarvestSettings, load_settings
 from autointerp.subjects import Subject
@@ -21,7 +21,7 @@ from autointerp.subjects.load import load_subject
 from autointerp.units import sources
 from autointerp.units.draws import interval_of, split_of
 from autointerp.units.passes import Wanted, harvest, outcome_of
-from autointerp.units.sources import Source
+from autointerp.units.sources import Source, load_source
 from autointerp.units.sources.features import Features
 from autointerp.units.stream import calibrate, quiet_torch, site_batches
 
@@ -62,6 +62,35 @@ def harvested(subject: Subject, opened: dict[str, Source], **changes: int) -> li
 def units(subject: Subject, opened: dict[str, Source]) -> list[HarvestedUnit]:
     """Up to 24 units of every source, harvested with SETTINGS."""
     return harvested(subject, opened)
+
+
+@pytest.mark.parametrize(
+    ("block", "words"),
+    [
+        (None, r"block\(\) returned None; it must return a function of a batch"),
+        (lambda batch: None, r"block\(\)\(batch\) returned None; it must return torch.Tensor"),
+        (lambda batch: batch.activations[..., 0], r".* shape \(.*\); they must be rows, tok"),
+    ],
+)
+def test_a_source_that_computes_something_else_is_named(
+    subject: Subject, opened: dict[str, Source], block: object, words: str
+):
+    class Odd(type(opened["neurons"])):  # type: ignore[misc]
+        def block(self, numbers):
+            return block
+
+    odd = object.__new__(Odd)
+    odd.__dict__.update(vars(opened["neurons"]))
+    want = Wanted("neurons", odd, np.arange(2), np.arange(2))
+    with pytest.raises(BadInput, match=f"source 'neurons': {words}"):
+        harvest(subject, [want], SETTINGS, SEED, 1e-4, 1.0)
+
+
+def test_a_source_whose_create_gives_none_is_named(subject: Subject, monkeypatch):
+    calibration = calibrate(subject, SETTINGS, SEED)
+    monkeypatch.setattr("autointerp.units.sources.neurons.create", lambda *arguments: None)
+    with pytest.raises(BadInput, match=r"source 'neurons': create\(\) returned None; it must"):
+        load_source("neurons", subject, calibration, SEED)
 
 
 @dataclass

@@ -15,8 +15,8 @@ from autointerp.subjects.windows import TokenisedDocuments, cut_windows
 from autointerp.units import sample
 from autointerp.units.counts import count_firings
 from autointerp.units.draws import random_order
-from autointerp.units.sample import draw_units, likely_shares, open_source
-from autointerp.units.sources import Source
+from autointerp.units.sample import draw_units, likely_shares
+from autointerp.units.sources import Source, load_source
 from autointerp.units.stream import calibrate
 from autointerp.units.together import Member, draw_together
 
@@ -118,7 +118,7 @@ def test_where_no_unit_passes_the_filter_what_helps_is_said_and_not_to_ask_for_n
 @pytest.fixture(scope="module")
 def features(subject: Subject, tiny_settings: Path) -> dict[str, Source]:
     calibration = calibrate(subject, load_settings(str(tiny_settings)).harvest, 0)
-    return {"features": open_source("features", subject, calibration, 0)}
+    return {"features": load_source("features", subject, calibration, 0)}
 
 
 @pytest.fixture(scope="module")

@@ -23,8 +23,8 @@ from autointerp.subjects import Subject
 from autointerp.subjects.load import load_subject
 from autointerp.units import passes
 from autointerp.units.passes import Wanted
-from autointerp.units.sample import open_source
 from autointerp.units.site_cache import INDEX, VALUES, remove_cache, row_bytes, with_cache
+from autointerp.units.sources import load_source
 from autointerp.units.stream import at_site, calibrate, quiet_torch, readings
 
 PLENTY = 10**8
@@ -38,7 +38,7 @@ class Unread:
 
 
 def units_of(subject: Subject, settings: RunSettings) -> list[HarvestedUnit]:
-    source = open_source("features", subject, calibrate(subject, settings.harvest, 0), 0)
+    source = load_source("features", subject, calibrate(subject, settings.harvest, 0), 0)
     numbers = np.arange(8)
     wanted = [Wanted("features", source, numbers, numbers)]
     return passes.harvest(subject, wanted, settings.harvest, 0, 0.0, 1.0)

@@ -14,7 +14,7 @@ from autointerp.subjects.corpora import Document, stream_windows
 from autointerp.subjects.load import load_subject
 from autointerp.units import stream
 from autointerp.units.passes import Wanted, harvest
-from autointerp.units.sample import open_source
+from autointerp.units.sources import load_source
 from autointerp.units.stream import (
     CALIBRATION_TOKENS,
     calibrate,
@@ -193,7 +193,7 @@ def test_the_order_of_the_batches_leaves_every_byte_of_a_harvest_as_it_is(
         calibration = calibrate(short, settings, SEED)
         numbers = np.arange(6)
         wanted = [
-            Wanted(name, open_source(name, short, calibration, SEED), numbers, numbers)
+            Wanted(name, load_source(name, short, calibration, SEED), numbers, numbers)
             for name in ("neurons", "shuffled")  # no products, whose rounding goes by shape
         ]
         units = harvest(short, wanted, settings, SEED, 0.0, 1.0)

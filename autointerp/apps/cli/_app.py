@@ -1,7 +1,8 @@
 """The command line: every file in `commands/` is a command of the same name.
 
 A command module has either a function `command` or, with subcommands, a Typer `app`. It imports
-what is heavy inside its functions, so that `autointerp --help` stays quick.
+what is heavy inside its functions, so that `autointerp --help` stays quick. `SENTENCES` names its
+parameters whose texts are no names, so that they may be of any bytes.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ from autointerp.text import visible
 
 STOPPED = "stopped; the same command goes on from here"
 STOPPED_CODE = 128 + signal.SIGINT
-SENTENCES = "probe"  # the option whose texts are no names
 STORAGE_TROUBLE = {
     errno.ENOSPC,
     errno.EDQUOT,
@@ -76,16 +76,16 @@ def build_app() -> typer.Typer:
         module = extensions.load(commands, "command", name)
         if hasattr(module, "app"):
             for info in module.app.registered_commands:
-                info.callback = _checked(info.callback)
+                info.callback = _checked(info.callback, module)
             app.add_typer(module.app, name=name, short_help=module.__doc__)
         else:
             # The whole first sentence: left to itself, the list cuts it at 45 characters.
             summary = (module.command.__doc__ or "").partition("\n")[0]
-            app.command(name, short_help=summary)(_checked(module.command))
+            app.command(name, short_help=summary)(_checked(module.command, module))
     return app
 
 
-def _checked(command: Callable[..., None]) -> Callable[..., None]:
+def _checked(command: Callable[..., None], module: ModuleType) -> Callable[..., None]:
     """Return the command, which refuses names that no file of its own can hold, and numbers that
     are infinite, none, or below 0.
 
@@ -94,11 +94,12 @@ def _checked(command: Callable[..., None]) -> Callable[..., None]:
     """
     if hasattr(command, "is_checked"):
         return command
+    sentences: tuple[str, ...] = getattr(module, "SENTENCES", ())
     defaults = {name: one.default for name, one in inspect.signature(command).parameters.items()}
 
     @functools.wraps(command)
     def checked(**values: Any) -> None:
-        _check_names(values)
+        _check_names({name: of for name, of in values.items() if name not in sentences})
         for name, value in values.items():
             is_count = name == "n" and isinstance(value, int) and value < 0  # says so itself
             if value != defaults.get(name) and not is_count:
@@ -112,15 +113,14 @@ def _checked(command: Callable[..., None]) -> Callable[..., None]:
 def _check_names(values: Mapping[str, Any]) -> None:
     """Raise BadInput where the current folder is gone, or a name is not UTF-8.
 
-    DuckDB, TOML and JSON take no other names; of `SENTENCES` every byte is read.
+    DuckDB, TOML and JSON take no other names.
     """
     try:
         names = [os.getcwd()]
     except FileNotFoundError:
         raise BadInput("the current folder is gone; change to another one") from None
-    for option, value in values.items():
-        if option != SENTENCES:
-            names += [str(one) for one in (value if isinstance(value, list) else [value])]
+    for value in values.values():
+        names += [str(one) for one in (value if isinstance(value, list) else [value])]
     for name in names:
         try:
             name.encode()

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any, cast
 import typer
 
 if TYPE_CHECKING:
+    from autointerp.engine.loop import RatingPolicy
     from autointerp.pipeline.job import Job
+    from autointerp.raters import RaterOptions
 
 
 def require_runs(*names: str) -> None:
@@ -145,18 +147,20 @@ class Asking:
 
     def job(self, rater: str, **fields: Any) -> Job:
         """Return a job that asks `rater` in this way."""
+        from autointerp.pipeline.job import Job
+
+        options, policy = self.asked()
+        if fields.get("seed") is not None:
+            options = replace(options, seed=fields["seed"])
+        return Job(rater=rater, options=options, policy=policy, **fields)
+
+    def asked(self) -> tuple[RaterOptions, RatingPolicy]:
+        """Return how a rater is reached, and how it is asked."""
         from autointerp.engine.loop import RatingPolicy
         from autointerp.engine.retry import RetryPolicy
-        from autointerp.errors import BadInput
-        from autointerp.pipeline.job import Job
-        from autointerp.raters import RaterOptions, is_offline
+        from autointerp.raters import RaterOptions
 
-        if self.base_url is not None and is_offline(rater):
-            raise BadInput(
-                f"--base-url: {rater} asks no server; leave it out, or name a rater that does, "
-                "such as --rater openai:MODEL"
-            )
-        asked = RaterOptions(
+        options = RaterOptions(
             base_url=self.base_url,
             timeout_s=self.timeout,
             max_output_tokens=self.max_output_tokens,
@@ -165,10 +169,8 @@ class Asking:
             structured=cast(Any, self.structured),
             effort=self.effort,
         )
-        if fields.get("seed") is not None:
-            asked = replace(asked, seed=fields["seed"])
         policy = RatingPolicy(RetryPolicy(retries=self.retries), self.concurrency, self.budget_usd)
-        return Job(rater=rater, options=asked, policy=policy, **fields)
+        return options, policy
 
 
 @dataclass(frozen=True)

@@ -47,12 +47,14 @@ def command(
     """
     from autointerp.errors import BadInput
     from autointerp.pipeline.doctor import examine, examine_run
-    from autointerp.raters import RaterOptions, load_rater
+    from autointerp.raters import RaterOptions, load_rater, require_used
 
     if run is not None and (rater or base_url):
         raise BadInput("doctor checks a run or a rater; give RUN, or --rater")
     if run is None and dry_run:
         raise BadInput("--dry-run goes with a RUN; without one nothing is ever changed")
+    if rater is not None:
+        require_used(rater, RaterOptions(base_url=base_url))
     options = RaterOptions(base_url=base_url, timeout_s=timeout)
     judge = load_rater(rater, options) if rater else None
     findings = examine(judge, options) if run is None else examine_run(run, repair=not dry_run)

@@ -15,6 +15,8 @@ from autointerp.apps.cli import _options, say
 from autointerp.apps.cli._options import Output, options
 from autointerp.errors import BadInput
 
+SENTENCES = ("probe",)
+
 
 @options
 def command(

@@ -14,8 +14,19 @@ if TYPE_CHECKING:
     from autointerp.stats.power import Plan
 
 
+# Parameters of a plan that is kept, of the reckoning alone, and of its number of units.
+OF_PLANS = (
+    "rater", "source", "n", "equivalence", "subject", "seed", "tokens", "until_width",
+    "until_clear", "max_n",
+)  # fmt: skip
+OF_RECKONING = ("sources", "controls", "usd_per_call")
+OF_N = ("effect", "power", "lost")
+BESIDE_SWEEPS = ("write", "rater", "rubric", "n", "tokens", "as_json", "quiet", "verbose")
+
+
 @options
 def command(
+    context: typer.Context,
     effect: Annotated[
         float,
         typer.Option(help="Probability of superiority, ties halved, to be detected."),
@@ -114,27 +125,27 @@ def command(
     from autointerp.questions.rubric_files import load_rubric
     from autointerp.stats.power import plan_units
 
-    only_written = {
-        "--rater": rater,
-        "--source": source,
-        "--n": n,
-        "--equivalence": equivalence,
-        "--subject": subject,
-        "--seed": seed,
-        "--tokens": tokens,
-        "--until-width": until.until_width,
-        "--until-clear": until.until_clear or None,
-        "--max-n": until.max_n,
-    }
+    given = _options.given(context)
     if write is None:
-        for name, value in only_written.items():
-            if value not in (None, []):
-                raise BadInput(f"{name} belongs to a plan that is kept: add --write RUN")
-    if write is not None and write.endswith(".toml"):
-        _refuse_beside_sweep(write, {**only_written, "--repeats": repeats if repeats > 1 else None})
-        said = "" if rubric == "interpretability-1-5" else rubric
+        for name in OF_PLANS:
+            if name in given:
+                raise BadInput(f"{given[name]} belongs to a plan that is kept: add --write RUN")
+    elif write.endswith(".toml"):
+        for name, option in given.items():
+            if name not in BESIDE_SWEEPS or (name == "rater" and len(rater or ()) > 1):
+                raise BadInput(f"{option}: {write} says what is planned; leave {option} out")
+        said = rubric if "rubric" in given else ""
         _write_of_sweep(write, tokens, (rater or [""])[0], said, n, as_json)
         return
+    else:
+        for name in OF_RECKONING:
+            if name in given:
+                raise BadInput(f"{given[name]} is no part of a plan; leave it or --write out")
+        by_rule = until.until_width is not None or until.until_clear
+        for name in OF_N if by_rule or n is not None else ():
+            if name in given:
+                asked = "a stopping rule" if by_rule else "--n"
+                raise BadInput(f"{given[name]}: {asked} says how many units; leave one of them out")
     scale = load_rubric(rubric).scores
     if write is not None:
         from autointerp.apps.cli._progress import Show
@@ -155,8 +166,7 @@ def command(
         )
         resolved = Resolved(job, planned=False)
         resolved.require_places()
-        by_rule = until.until_width is not None or until.until_clear
-        if n is None and not by_rule:
+        if n is None and job.until is None:
             tests = max(1, len(set(rater or ())))  # Holm: the smallest p under alpha / it
             needed = plan_units(effect, power, alpha / tests, len(scale))
             job = replace(job, n=math.ceil(needed.units / (1 - lost)))
@@ -181,18 +191,6 @@ def command(
         usd_per_call=usd_per_call,
         as_json=as_json,
     )
-
-
-def _refuse_beside_sweep(path: str, given: dict[str, object]) -> None:
-    """Raise BadInput for options that a sweep.toml leaves no room for."""
-    from autointerp.errors import BadInput
-
-    for name, value in given.items():
-        is_checked = name in ("--tokens", "--n") or (
-            name == "--rater" and isinstance(value, list) and len(value) == 1
-        )
-        if value not in (None, []) and not is_checked:
-            raise BadInput(f"{name}: {path} says what is planned; leave {name} out")
 
 
 def _write_of_sweep(

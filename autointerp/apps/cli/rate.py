@@ -14,6 +14,7 @@ from autointerp.apps.cli import _options, say
 from autointerp.apps.cli._options import Asking, Output, Until, options
 
 OF_PEOPLE = ("overlap", "repeat_share", "mix", "planned", "practice", "plain", "mouse")
+OF_BATCHES = ("resume", "forget", "run", "batch", "quiet", "verbose")
 OF_PACKS = ("pack", "rater", "plain", "mouse", "quiet", "verbose")
 
 
@@ -62,6 +63,15 @@ def command(
     resume: Annotated[
         bool, typer.Option("--resume", help="Collect replies of the run's batches, then stop.")
     ] = False,
+    forget: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ID",
+            help="With --resume: give up this batch, which cannot be collected any more; its calls "
+            "count as spent at the most that they can cost, and are made again.",
+            show_default=False,
+        ),
+    ] = None,
     dry_run: _options.DryRun = False,
     as_json: _options.ForecastAsJson = False,
     guess: Annotated[
@@ -134,8 +144,9 @@ def command(
 
     Example: autointerp rate --source features --n 200
     """
+    given = _options.given(context)
     if pack is not None:
-        return _rate_pack(pack, rater, plain, mouse, _options.given(context))
+        return _rate_pack(pack, rater, plain, mouse, given)
 
     from autointerp.apps.cli._progress import Show
     from autointerp.apps.terminal.sit import asker
@@ -147,13 +158,20 @@ def command(
     from autointerp.records import is_person
 
     _options.check_forecast_json(as_json, dry_run)
+    if forget and not resume:
+        raise BadInput("--forget goes with --resume, which collects batches")
+    asked = [option for name, option in given.items() if name not in OF_BATCHES]
+    if resume and asked:
+        raise BadInput(
+            f"{', '.join(asked)}: --resume collects batches as they were submitted; leave it out"
+        )
     if not is_person(rater):
-        of_people = [one for name, one in _options.given(context).items() if name in OF_PEOPLE]
+        of_people = [option for name, option in given.items() if name in OF_PEOPLE]
         if of_people:
             raise BadInput(f"{', '.join(of_people)}: for people, and {rater} is none; leave it out")
     with Show(output) as show:
         if resume:
-            show.say(str(collect(run, on=show)))
+            show.say(str(collect(run, on=show, forget=forget or ())))
             return None
         job = asking.job(
             rater,

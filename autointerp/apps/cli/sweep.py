@@ -70,19 +70,17 @@ def command(
     from autointerp.pipeline.sweep import as_json as findings_json
     from autointerp.pipeline.sweep import as_text, forecast_sweep, sweep
 
-    job = asking.job("lexical")
+    reached, policy = asking.asked()
     if dry_run:
-        forecast = forecast_sweep(
-            file, job.options, job.policy, tokens=tokens, cache_site=cache_site
-        )
+        forecast = forecast_sweep(file, reached, policy, tokens=tokens, cache_site=cache_site)
         typer.echo(json.dumps(forecast.as_json()) if as_json else str(forecast))
         return
     with Show(output) as show:
         result = sweep(
             file,
             out,
-            job.options,
-            job.policy,
+            reached,
+            policy,
             rates=rate,
             page=not as_json or out is not None,
             on=show,

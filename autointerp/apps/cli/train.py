@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from autointerp.apps.cli import _options
 from autointerp.errors import BadInput
 
 if TYPE_CHECKING:
@@ -35,6 +36,11 @@ Seed = Annotated[
 ]
 Text = Annotated[Path, typer.Argument(help="JSONL file with a document in each line's `text`.")]
 OUT = Path("training")
+# Parameters of `sae` that are of a model whose activations are streamed.
+STREAMED = (
+    "site", "corpus", "tokens", "activation", "k", "batch", "buffer", "window", "heldout",
+    "revision", "corpus_field", "corpus_separator", "dtype",
+)  # fmt: skip
 
 
 @app.command()
@@ -127,6 +133,7 @@ def transformer(
 
 @app.command()
 def sae(
+    context: typer.Context,
     model: Annotated[
         str,
         typer.Option(
@@ -238,25 +245,20 @@ def sae(
 
     Example: autointerp train sae --model EleutherAI/pythia-70m --site layers.2.mlp --corpus t.txt
     """
-    streamed = {
-        "--site": site or None, "--corpus": corpus or None, "--tokens": tokens,
-        "--activation": activation, "--k": k, "--batch": batch, "--buffer": buffer,
-        "--window": window, "--heldout": heldout, "--revision": revision or None,
-        "--corpus-field": corpus_field or None,
-        "--corpus-separator": None if corpus_separator == -1 else corpus_separator,
-        "--dtype": None if dtype == "auto" else dtype,
-    }  # fmt: skip
+    written = _options.given(context)
     if not model:
-        _one_layer_sae(
-            streamed, out, steps, features, l1, learning_rate, windows, seed, device, bfloat16
-        )
+        for name in STREAMED:
+            if name in written:
+                raise BadInput(
+                    f"{written[name]} needs --model; a one-layer transformer does not take it"
+                )
+        _one_layer_sae(out, steps, features, l1, learning_rate, windows, seed, device, bfloat16)
         return
-    for option, value in {"--steps": steps, "--windows": windows}.items():
-        if value is not None:
-            other = "--tokens" if option == "--steps" else "--batch"
-            raise BadInput(f"{option} is for the one-layer transformer; give {other} with --model")
-    for option in ("--site", "--corpus"):
-        if not streamed[option]:
+    for name, other in (("steps", "--tokens"), ("windows", "--batch")):
+        if name in written:
+            raise BadInput(f"--{name} is for the one-layer transformer; give {other} with --model")
+    for option, place in (("--site", site), ("--corpus", corpus)):
+        if not place:
             raise BadInput(f"{option} is missing; give it with --model")
     if k is not None and activation == "relu":
         raise BadInput("--k is for --activation topk; leave it out")
@@ -269,7 +271,7 @@ def sae(
         "tokens": None if tokens is None else token_count(tokens, of_harvest=False),
         "activation": activation, "k": k, "l1": l1, "batch": batch, "buffer": buffer,
     }  # fmt: skip
-    given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
+    asked: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
     subject = from_mapping(
         SubjectSettings,
         {
@@ -290,7 +292,7 @@ def sae(
             site=site, corpus=_absolute(corpus), corpus_digest=corpus_digest, window=window,
             bos=bos, width=features, learning_rate=learning_rate, seed=seed, bfloat16=bfloat16,
             corpus_field=corpus_field, corpus_separator=corpus_separator,
-            heldout=_absolute(heldout or ""), **given,
+            heldout=_absolute(heldout or ""), **asked,
         )  # fmt: skip
         # Of ten million tokens as in Gao et al. 2024, and of a short training a twentieth.
         return replace(made, dead_after=min(10_000_000, max(made.batch, made.tokens // 20)))
@@ -330,7 +332,6 @@ def _say_trained(console: Console, trained: TrainedSae) -> None:
 
 
 def _one_layer_sae(
-    streamed: dict[str, Any],
     out: Path,
     steps: int | None,
     features: int,
@@ -342,9 +343,6 @@ def _one_layer_sae(
     bfloat16: bool,
 ) -> None:
     """Train on the neurons of the one-layer transformer in `out`."""
-    for option, value in streamed.items():
-        if value is not None:
-            raise BadInput(f"{option} needs --model; a one-layer transformer does not take it")
     from autointerp.subjects.places import check_device, require_device, require_weights
 
     require_device(device, f"--device {device}")

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import inspect
 import json
 import os
 import re
@@ -33,6 +34,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from autointerp import extensions
+from autointerp.apps import cli as commands
 from autointerp.apps.service._tokens import service_folder
 from autointerp.engine.control import Limits
 from autointerp.errors import BadInput, RunLocked, StorageError, UnknownName
@@ -123,12 +126,8 @@ class Asked:
         """The command line that does the same."""
         positional = self.verb in ("explain", "score")
         words = ["autointerp", self.verb] + ([self.run] if positional else ["--run", self.run])
-        unset = type(self)()
-        for one in fields(self):
-            value = getattr(self, one.name)
-            if one.name in ("verb", "run") or value == getattr(unset, one.name):
-                continue
-            option = f"--{OPTIONS.get(one.name, one.name).replace('_', '-')}"
+        for name, value in self._given().items():
+            option = f"--{OPTIONS.get(name, name).replace('_', '-')}"
             if isinstance(value, bool):
                 words.append(option)
             else:
@@ -137,10 +136,18 @@ class Asked:
         return shlex.join(words)
 
     def job(self, runs: Path, control: Control | None = None) -> Job:
-        """Return the job for the verb. Raises BadInput for what it cannot be."""
+        """Return the job for the verb. Raises BadInput for what it cannot be, and for options that
+        the command of its name has not."""
         from autointerp.apps.cli._options import Asking
-        from autointerp.pipeline.job import SCORERS
+        from autointerp.pipeline.job import DEFAULT_CONTEXTS, SCORERS, Resolved
+        from autointerp.questions.score import Design
 
+        given = self._given()
+        command = extensions.load(commands, "command", self.verb).command
+        known = inspect.signature(command).parameters
+        for name in given:
+            if OPTIONS.get(name, name) not in known:
+                raise BadInput(f"{name}: `autointerp {self.verb}` has no such option; leave it out")
         if self.rater.partition(":")[0] == "human":
             raise BadInput(f"rater '{self.rater}' is a person; invite them: autointerp invite")
         names = Asking.__dataclass_fields__
@@ -158,14 +165,23 @@ class Asked:
             repeats=self.repeats,
             guess=self.guess,
             explainer=self.explainer,
-            contexts=self.contexts,
+            contexts=DEFAULT_CONTEXTS if self.verb == "score" else self.contexts,
+            design=Design(given.get("contexts") if self.verb == "score" else None),
             logit_effects=self.logit_effects,
             scorers=tuple(self.scorers) or SCORERS,
             until_width=self.until_width,
             until_clear=self.until_clear,
             max_n=self.max_n,
         )
+        if self.verb == "rate":
+            Resolved(job).require_about_descriptions()
         return replace(job, policy=replace(job.policy, control=control))
+
+    def _given(self) -> dict[str, Any]:
+        """Return what is asked for beside verb and run, where that is not what is meant anyway."""
+        unset = type(self)()
+        values = {one.name: getattr(self, one.name) for one in fields(self)[2:]}
+        return {name: value for name, value in values.items() if value != getattr(unset, name)}
 
 
 @dataclass(frozen=True)

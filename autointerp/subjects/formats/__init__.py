@@ -55,8 +55,11 @@ def load_sae(
         if len(candidates) != 1:
             raise SubjectError(_unrecognised(place, candidates))
         (format,) = candidates
-    loaded = extensions.load(formats, "format", format).load(place, flags)
-    assert isinstance(loaded, LoadedAutoencoder)
+    loaded = extensions.returned(
+        extensions.load(formats, "format", format).load(place, flags),
+        LoadedAutoencoder,
+        f"format '{format}': load()",
+    )
     loaded = replace(_without_broken_latents(loaded), strict=flags.strict)
     return _with_flags(loaded, flags)
 

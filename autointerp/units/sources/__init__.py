@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from autointerp.store.run import Run
-    from autointerp.subjects import SiteModel
+    from autointerp.subjects import SiteModel, Subject
 
 
 @dataclass(frozen=True)
@@ -182,6 +182,18 @@ class Matched:
     source: str
     numbers: NDArray[np.int64]
     firings: list[NDArray[np.float32]]
+
+
+def load_source(name: str, subject: Subject, calibration: Calibration, seed: int) -> Source:
+    """Return the source called `name` of a subject. Raises UnknownName, listing what there is."""
+    module = extensions.load(sys.modules[__name__], "source", name)
+    source: Source = extensions.with_members(
+        module.create(subject, calibration, seed),
+        ("size", "unit", "block", "note"),
+        f"source '{name}': create()",
+        "a Source",
+    )
+    return source
 
 
 @functools.cache

@@ -116,6 +116,17 @@ def test_the_plan_and_the_ledger_are_printed_under_a_report(
     assert re.search(r"1 +2\d{3}-.* UTC +report +10 \+ 10 .* fixed n, stopped", printed)
 
 
+def test_options_that_no_plan_keeps_are_refused_beside_write(command_line: Callable[..., Any]):
+    kept = ("plan", "--write", "main")
+    for option in ("--sources", "--controls", "--usd-per-call"):
+        refused = command_line(*kept, option, 3)
+        assert (refused.code, f"{option} is no part of a plan" in refused.err) == (2, True)
+    for said in (("--n", 20), ("--until-width", 0.1)):
+        refused = command_line(*kept, *said, "--effect", 0.6)
+        assert (refused.code, "says how many units" in refused.err) == (2, True)
+    assert not Path("runs").exists()
+
+
 def test_options_of_a_kept_plan_need_the_run_that_keeps_it(command_line: Callable[..., Any]):
     for option in (("--rater", "lexical"), ("--n", 20), ("--seed", 0), ("--until-clear",)):
         refused = command_line("plan", *option)

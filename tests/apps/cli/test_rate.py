@@ -54,10 +54,25 @@ def test_options_of_a_person_s_sitting_are_refused_for_a_model(
     assert f"{option.partition('=')[0]}: for people, and lexical is none" in result.err
 
 
-def test_an_address_for_a_rater_that_asks_no_server_is_refused(command_line: Any) -> None:
-    result = command_line("rate", "--base-url", "http://127.0.0.1:9/v1")
-    assert result.code == 2
-    assert "--base-url: lexical asks no server" in result.err
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--base-url", "http://127.0.0.1:9/v1"], "--base-url: lexical has no use for it;"),
+        (["--effort", "high", "--timeout", 9], "--timeout, --effort: lexical has no use for them;"),
+        (["--rater", "human:ann", "--structured", "tool"], "--structured: human:ann has no use"),
+        (["--rater", "human:ann", "--budget-usd", 1], "--budget-usd: human:ann is a person;"),
+        (["--rater", "human:ann", "--batch"], "--batch: human:ann is a person;"),
+        (["--contexts", 9], "--contexts: for rubrics about descriptions, and 'interpretability-1"),
+        (["--explainer", "lexical"], "--explainer: for rubrics about descriptions"),
+    ],
+)
+def test_options_that_a_rating_has_no_use_for_are_refused(
+    command_line: Any, arguments: list[object], words: str
+) -> None:
+    for dry in ((), ("--dry-run",)):
+        result = command_line("rate", *arguments, *dry)
+        assert (result.code, words in " ".join(result.err.split())) == (2, True), result.err
+    assert not Path("runs").exists()
 
 
 def test_a_dry_run_counts_what_was_answered_of_the_units_that_are_asked_for(
@@ -73,6 +88,16 @@ def test_a_dry_run_counts_what_was_answered_of_the_units_that_are_asked_for(
     ):
         told = command_line("rate", *of_it, *asked, "--dry-run")
         assert f"would ask scripted:4 about {left} of {items} items" in told.err, told.err
+    for sent, left in (("", 1), (", call_key = 'never sent'", 0)):  # it shows nothing
+        with open_run(tiny_run_name, folder=own_runs) as run:
+            run.execute(
+                f"UPDATE rating SET status = 'failed', score = NULL{sent} WHERE item_id ="
+                " (SELECT min(item_id) FROM unit_rating WHERE source = 'features')"
+            )
+        told = command_line(
+            "rate", *of_it, "-s", "features", "--n", 8, "--controls", 0, "--dry-run"
+        )
+        assert f"would ask scripted:4 about {left} of 8 items" in told.err, told.err
 
 
 def test_a_dry_run_as_json_has_the_listed_price_and_its_day(rate: Any) -> None:
@@ -147,7 +172,9 @@ def test_a_batch_is_handed_over_waited_for_and_collected(
     asked = ("--rater", "anthropic:m", "--base-url", server.anthropic_url)
     assert "submitted 28 calls in 1 batch;" in rate(*asked, "--batch").err
     told = " ".join(rate(*asked).err.split())
-    assert f"28 calls are in open batches: `autointerp rate --resume --run {tiny_run_name}`" in told
+    (name,) = server.batches
+    collects = f"`autointerp rate --resume --run {tiny_run_name}` collects them"
+    assert f"28 calls are in open batches ({name}): {collects}" in told
     assert "rated before" not in told  # nobody has yet
     assert "handed over" not in rate(*asked, "--batch").err
     assert not server.completions
@@ -156,6 +183,29 @@ def test_a_batch_is_handed_over_waited_for_and_collected(
     server.batches_end = True
     assert "28 ok" in command_line(*resume).err
     assert "nothing new, 28 rated before" in rate(*asked).err
+
+
+def test_a_batch_that_its_provider_lost_is_named_and_can_be_given_up(
+    rate: Any, server: LoopbackServer, command_line: Any, tiny_run_name: str
+) -> None:
+    asked = ("--rater", "anthropic:m", "--base-url", server.anthropic_url, "--price-in", 1,
+             "--price-out", 1, "--batch")  # fmt: skip
+    assert rate(*asked).code == 0
+    (name,) = server.batches
+    server.batches.clear()
+    resume = ("rate", "--resume", "--run", tiny_run_name)
+    lost = command_line(*resume)
+    assert (lost.code, f"batch {name}: anthropic:m@" in lost.err) == (1, True)
+    assert f"`autointerp rate --resume --run {tiny_run_name} --forget {name}`" in lost.err
+    given_up = command_line(*resume, "--forget", name)
+    assert given_up.code == 0
+    text = " ".join(given_up.err.split())
+    assert f"gave up batch {name} (anthropic:m@" in text
+    assert "28 calls lost, charged at $" in text
+    assert "submitted 28 calls in 1 batch;" in rate(*asked).err
+    for wrong in (("rate", "--forget", name), (*resume, "--rater", "anthropic:m")):
+        refused = command_line(*wrong)
+        assert (refused.code, "--resume" in refused.err) == (2, True), refused.err
 
 
 def test_no_key_is_in_any_file_of_the_run(

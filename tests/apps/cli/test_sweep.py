@@ -68,6 +68,18 @@ def test_a_sweep_and_a_forecast_of_an_sae_that_is_not_there_are_refused(
         assert "no SAE at nothing; train one with `autointerp train sae`" in result.err
 
 
+def test_how_the_judge_of_a_sweep_is_reached_is_said_on_the_command_line(
+    tiny_subject, tmp_path, command_line
+):
+    text = sweep_text(tiny_subject, table("own", str(tiny_subject / "sae.safetensors")))
+    (tmp_path / "sweep.toml").write_text(text)
+    address = ("sweep", "sweep.toml", "--dry-run", "--base-url", "http://127.0.0.1:9/v1")
+    refused = command_line(*address)
+    assert (refused.code, "--base-url: lexical has no use for it" in refused.err) == (2, True)
+    (tmp_path / "sweep.toml").write_text(text.replace("lexical", "openai:m"))
+    assert "openai:m@127.0.0.1:9" in command_line(*address).out
+
+
 def test_a_plan_is_written_for_the_whole_sweep_by_its_file(tiny_subject, tmp_path, command_line):
     sae = table("own", str(tiny_subject / "sae.safetensors"))
     (tmp_path / "sweep.toml").write_text(sweep_text(tiny_subject, sae))
@@ -82,7 +94,7 @@ def test_a_plan_is_written_for_the_whole_sweep_by_its_file(tiny_subject, tmp_pat
     forecast = command_line("sweep", "sweep.toml", "--dry-run")
     assert "from the first 3,000 tokens" in forecast.out
     for options in (["--rater", "scripted:4"], ["--n", "9"], ["--source", "features"],
-                    ["--until-width", "0.1"], ["--repeats", "2"],
+                    ["--until-width", "0.1"], ["--repeats", "2"], ["--alpha", "0.01"],
                     ["--rater", "lexical", "--rater", "scripted:4"]):  # fmt: skip
         refused = command_line("plan", "--write", "sweep.toml", *options)
         assert (refused.code, options[0] in refused.err) == (2, True), refused.err

@@ -39,6 +39,7 @@ from autointerp.pipeline import rate
 from autointerp.pipeline.events import Asking
 from autointerp.pipeline.guess import GuessResult
 from autointerp.pipeline.rate_result import RateResult
+from autointerp.questions.score import Design
 from autointerp.raters._keys import own_variable
 from autointerp.store.run import open_run
 from autointerp.text import dollars
@@ -443,6 +444,10 @@ def test_a_place_that_no_log_has_is_its_beginning(tmp_path: Path, last: str):
     "wrong",
     [
         {"rater": "human:ann"},
+        {"rater": "lexical", "effort": "high"},
+        {"contexts": 9},
+        {"verb": "explain", "rubric": "specificity-0-3"},
+        {"verb": "harvest", "rater": "openai:m"},
         {"n": 0},
         {"budget_usd": -1},
         {"base_url": "http://user:secret@host/v1"},
@@ -456,6 +461,14 @@ def test_what_no_job_can_be_starts_no_process(client: TestClient, runs: Path, wr
     assert answer.status_code == 422
     assert answer.json()["remedy"]
     assert Jobs(runs).ids() == []
+
+
+def test_contexts_are_of_each_kind_for_a_scorer_as_on_the_command_line(runs: Path):
+    asked = Asked(verb="score", contexts=9)
+    assert asked.job(runs).design == Design(count=9)
+    assert asked.command == "autointerp score main --contexts 9"
+    assert Asked(verb="score").job(runs).design == Design()
+    assert Asked(rubric="specificity-0-3", contexts=9).job(runs).contexts == 9
 
 
 def test_a_run_that_there_is_not_is_named(client: TestClient):

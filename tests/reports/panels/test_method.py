@@ -20,9 +20,9 @@ from autointerp.store.run import open_run
 def test_the_method_says_who_described_from_what_and_prints_what_was_asked(own_runs, tmp_path):
     with LoopbackServer() as server:
         options = RaterOptions(base_url=server.openai_url, structured="json_schema")
-        for rater, with_effects in (("lexical", False), ("openai:m", True)):
-            asked = {"options": options, "n": 2, "logit_effects": with_effects}
-            explain(Job(rater=rater, run="tiny", runs=own_runs, **asked))
+        of_run = {"run": "tiny", "runs": own_runs, "n": 2}
+        explain(Job(rater="lexical", **of_run))
+        explain(Job(rater="openai:m", options=options, logit_effects=True, **of_run))
     made = report(["tiny"], tmp_path / "out", folder=own_runs)
     (panel,) = [panel for panel in made.panels if panel.name == "method"]
     texts = {b.lead: b.text for b in panel.blocks if isinstance(b, Prose) and b.lead}

@@ -103,6 +103,7 @@ class LoopbackServer:
         self.batches_end = True
         self.batch_fields: dict[str, Any] = {}
         self.batch_row: Callable[[str, dict[str, Any]], str] = lambda custom_id, body: "succeeded"
+        self.change_results: Callable[[bytes], bytes] = lambda content: content
         self.fits: Callable[[str], bool] = lambda text: "cat" in text
         self.port = 0
         self._loop = asyncio.new_event_loop()
@@ -340,7 +341,8 @@ class LoopbackServer:
                 row.update(response=None, error={"code": f"batch_{outcome}", "message": outcome})
                 errors.append(row)
         for kind, lines in (("output", output), ("errors", errors)):
-            self.files[f"{kind}-{name}"] = "".join(json.dumps(r) + "\n" for r in lines).encode()
+            content = "".join(json.dumps(r) + "\n" for r in lines).encode()
+            self.files[f"{kind}-{name}"] = self.change_results(content) if lines else b""
         return {
             "id": name,
             "object": "batch",
@@ -368,7 +370,7 @@ class LoopbackServer:
                 result["error"] = {"type": "error", "error": words}
             if outcome != "missing":
                 lines.append(json.dumps({"custom_id": custom_id, "result": result}))
-        return "\n".join(lines).encode()
+        return self.change_results("\n".join(lines).encode())
 
 
 def form_file(content: bytes) -> bytes:
