@@ -131,7 +131,7 @@ def _read_weights(sae: Any, flags: Flags, config: Mapping[str, Any]) -> LoadedAu
             torch.save({name: tensors.get(name, value) for name, value in state.items()}, file)
             if config:
                 (Path(place) / SETTINGS).write_text(
-                    json.dumps(dict(config), default=plain), encoding="utf-8"
+                    json.dumps(dict(config), default=_json_number), encoding="utf-8"
                 )
         except (AttributeError, TypeError, ValueError, RuntimeError, PicklingError) as error:
             reason = " ".join(str(error).split())[:120]
@@ -148,6 +148,14 @@ def _read_weights(sae: Any, flags: Flags, config: Mapping[str, Any]) -> LoadedAu
             raise SubjectError(text) from None
     # In training it may be anything: what its own figures do not bear out is a note, no error.
     return replace(loaded, path=Path(f"the {kind} given"), strict=False)
+
+
+def _json_number(value: Any) -> Any:
+    """Return a number of NumPy or torch as JSON has it. Raises TypeError for anything else."""
+    number = plain(value)
+    if number is value:
+        raise TypeError(f"a value of type {type(value).__name__} is no JSON")
+    return number
 
 
 def _site_said(sae: Any) -> str:

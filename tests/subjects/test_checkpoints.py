@@ -141,6 +141,16 @@ def test_what_weights_lack_is_said_in_one_line_without_a_temporary_path(state, w
     assert "\n" not in str(error.value)
 
 
+def test_a_configuration_may_hold_numpys_numbers_and_nothing_else_that_is_no_json():
+    flags = Flags(subtract_b_dec=True)
+    of_numpy, of_python = (
+        read_checkpoint(weights(), flags, {"note": number}) for number in (np.int64(3), 3)
+    )
+    assert of_numpy.digest == of_python.digest
+    with pytest.raises(BadInput, match=r"cannot be written \(a value of type ndarray is no JSON\)"):
+        read_checkpoint(weights(), flags, {"note": np.zeros(2)})
+
+
 def test_what_no_state_dict_says_is_asked_for_as_an_evaluator_takes_it():
     with pytest.raises(SubjectError, match=r"flags=Flags\(subtract_b_dec=…\)"):
         read_checkpoint(weights())
