@@ -27,7 +27,8 @@ SAMPLED = 65_536  # weights of each of the model's tensors by which it is known 
 WEIGHTS, SETTINGS = "checkpoint.pt", "config.json"  # as bare weights are written to be read
 PARTS = ("W_enc", "b_enc", "W_dec", "b_dec")
 PLAIN = (bool, int, float, str, np.integer, np.floating)
-CHANGING = re.compile("step|epoch|count|device")  # attributes that `encode` does not read
+# Attributes that training or `encode` itself changes, and no `encode` reads.
+CHANGING = re.compile("step|epoch|count|calls|seen|last|loss|device")
 OF_TORCH = frozenset(vars(torch.nn.Module()))  # `training`, and what hooks leave
 MORE_PARTS = ("threshold", "log_threshold", "b_gate", "r_mag", "b_mag", "W_skip", "k")
 
@@ -200,7 +201,7 @@ def _digest_of_weights(sae: Any) -> str:
 
 def _plain_attributes(sae: Any) -> Iterator[tuple[str, Any]]:
     """Yield the name of an object's class and its numbers, truth values and texts, and those of its
-    modules, by name; those that training changes and `encode` does not read are left out."""
+    modules, by name; those that change in use and that `encode` does not read are left out."""
     parts: dict[str, Any] = {"": sae}
     for name, part in {"": sae, **getattr(sae, "__dict__", {})}.items():
         if isinstance(part, torch.nn.Module):

@@ -96,6 +96,24 @@ def test_an_object_with_encode_is_known_by_its_class_and_plain_attributes_too():
     assert read_checkpoint(TopK(np.int64(2)).eval()).digest == digests[0]
 
 
+def test_what_encode_itself_counts_and_keeps_makes_no_other_checkpoint():
+    class Watched(Bare):
+        tokens_seen, last_l0, calls = 0, 0.0, 0
+
+        def encode(self, x):
+            latents = (x @ self.W_enc).relu()
+            self.tokens_seen += len(x)
+            self.last_l0 = float((latents > 0).sum(-1).float().mean())
+            self.calls += 1
+            return latents
+
+    sae = Watched()
+    before = read_checkpoint(sae).digest
+    for _ in range(2):
+        sae.encode(torch.ones(3, len(sae.W_enc)))
+        assert read_checkpoint(sae).digest == before
+
+
 def test_an_object_that_holds_its_weights_in_a_module_is_known_by_them():
     class Wrapper:
         def __init__(self):
