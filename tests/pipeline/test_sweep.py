@@ -15,7 +15,7 @@ from autointerp.errors import BadInput, RunMismatch, StorageError
 from autointerp.findings import sweep as sweep_module
 from autointerp.findings.looks import looks_of
 from autointerp.findings.sweep import sweep_findings
-from autointerp.findings.sweep_plan import plan_path
+from autointerp.findings.sweep_plan import SweepPlan, plan_path
 from autointerp.pipeline.sweep import as_text, forecast_sweep, sweep, write_sweep_plan
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.raters import RaterOptions, load_rater
@@ -251,7 +251,7 @@ def test_an_sae_is_beaten_by_those_that_are_at_least_as_good_on_both(swept):
             assert set(one.beaten_by[axis]) == expected
 
 
-def found_again(found, saes, folder):
+def found_again(found, saes, folder, plan=None):
     """Return what a sweep of these SAEs finds in runs of `folder` that are there."""
     with ExitStack() as stack:
         runs = {
@@ -261,7 +261,7 @@ def found_again(found, saes, folder):
         }
         return sweep_findings(
             found.name, saes, runs, found.rater, load_rubric(found.rubric).digest, found.rubric,
-            found.reference,
+            found.reference, plan=plan,
         )  # fmt: skip
 
 
@@ -292,6 +292,37 @@ def test_an_sae_is_beaten_by_none_of_another_site(swept):
     assert not any(any(one.beaten_by.values()) for one in apart.results)
     lines = [len(draw(one, ["l0"]).axes[0].get_lines()) for one in (found, apart)]
     assert lines[0] < lines[1]
+
+
+def test_nothing_is_decided_of_a_recipe_before_all_its_planned_seeds_are_rated(swept, tmp_path):
+    """A budget that ends in the first block leaves a seed without a rating, and another whole."""
+    _, folder, (_, second), *_ = swept
+    found, copied = second.sweep, shutil.copytree(folder, tmp_path / "runs")
+    saes = [one.sae for one in found.results]
+    plan = SweepPlan(
+        "tiny", tuple((sae.name, sae.recipe, sae.site) for sae in saes), "full", found.rater,
+        found.rubric, load_rubric(found.rubric).digest, 6, 4, 0, {},
+    )  # fmt: skip
+
+    def interim():
+        across = found_again(found, saes, copied, plan).across
+        return {
+            (str(c.first.name), c.second.source): c.reading.interim
+            for judged in across.judged
+            for c in judged.contrasts
+        }
+
+    assert set(interim().values()) == {""}
+    with open_run("tiny.again", folder=copied) as run:
+        run.execute("UPDATE rating SET status = 'failed', score = NULL, expected_score = NULL")
+    assert set(interim().values()) == {""}  # all were asked about
+    with open_run("tiny.again", folder=copied) as run:
+        run.execute("DELETE FROM rating")
+    asked = interim()
+    of_wide = {pair: why for pair, why in asked.items() if "small" not in pair[0]}
+    assert of_wide
+    assert all("6 of 12 units of an arm" in why for why in of_wide.values())
+    assert asked["tiny.small", "neurons"] == ""
 
 
 def test_text_json_and_page_name_every_sae(swept):
