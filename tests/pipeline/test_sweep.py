@@ -20,7 +20,7 @@ from autointerp.pipeline.sweep import as_text, forecast_sweep, sweep, write_swee
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.raters import RaterOptions, load_rater
 from autointerp.reports.look_words import read_as
-from autointerp.reports.sweep import draw, write_sweep
+from autointerp.reports.sweep import draw, heading, write_sweep
 from autointerp.stats.results import Statistic
 from autointerp.store.run import open_run, run_exists, runs_in
 from autointerp.subjects import load
@@ -305,24 +305,33 @@ def test_nothing_is_decided_of_a_recipe_before_all_its_planned_seeds_are_rated(s
     )  # fmt: skip
 
     def interim():
-        across = found_again(found, saes, copied, plan).across
-        return {
+        again = found_again(found, saes, copied, plan)
+        return again, {
             (str(c.first.name), c.second.source): c.reading.interim
-            for judged in across.judged
+            for judged in again.across.judged
             for c in judged.contrasts
         }
 
-    assert set(interim().values()) == {""}
+    whole, asked = interim()
+    assert set(asked.values()) == {""}
+    assert "decided" not in heading(whole)
     with open_run("tiny.again", folder=copied) as run:
         run.execute("UPDATE rating SET status = 'failed', score = NULL, expected_score = NULL")
-    assert set(interim().values()) == {""}  # all were asked about
+    assert set(interim()[1].values()) == {""}  # all were asked about
     with open_run("tiny.again", folder=copied) as run:
         run.execute("DELETE FROM rating")
-    asked = interim()
-    of_wide = {pair: why for pair, why in asked.items() if "small" not in pair[0]}
-    assert of_wide
-    assert all("6 of 12 units of an arm" in why for why in of_wide.values())
-    assert asked["tiny.small", "neurons"] == ""
+    early, asked = interim()
+    assert asked == {
+        ("tiny.full", "neurons"): "not at its declared n yet (6 of 12 units of an arm)",
+        ("tiny.small", "features"): "not at its declared n yet (6 of 12 units of an arm)",
+        ("tiny.small", "neurons"): "",
+    }
+    assert heading(early).endswith(
+        "of 2 arms score higher than neurons; of 1 nothing is decided yet."
+    )
+    lines = as_text(replace(second, sweep=early)).splitlines()
+    said = [line for line in lines if "nothing is decided, not at its declared n yet" in line]
+    assert len(said) == 2
 
 
 def test_text_json_and_page_name_every_sae(swept):
