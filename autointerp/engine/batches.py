@@ -256,19 +256,23 @@ def batch_name(batch: dict[str, Any]) -> str:
     return str(batch["provider_id"] or batch["label"])
 
 
-def forget_batch(run: Run, name: str) -> Forgotten:
-    """Give up an open batch: its calls may be billed, so they count at their most, and `rate` asks
+def forget_batches(run: Run, names: Sequence[str]) -> tuple[Forgotten, ...]:
+    """Give up open batches: their calls may be billed, so they count at their most, and `rate` asks
     again about what they asked.
 
-    Raises BadInput if the run has no open batch of this name.
+    Raises BadInput if the run has no open batch of one of these names; then none is given up.
     """
     named = {batch_name(batch): batch for batch in run.open_batches()}
-    if name not in named:
-        raise BadInput(
-            f"--forget {name}: run '{run.name}' has no open batch of this name; "
-            + (f"it has {', '.join(named)}" if named else "none is open")
-        )
-    batch = named[name]
+    for name in names:
+        if name not in named:
+            raise BadInput(
+                f"--forget {name}: run '{run.name}' has no open batch of this name; "
+                + (f"it has {', '.join(named)}" if named else "none is open")
+            )
+    return tuple(_forget(run, named[name], name) for name in dict.fromkeys(names))
+
+
+def _forget(run: Run, batch: dict[str, Any], name: str) -> Forgotten:
     keys = [request.key for request in run.batch_calls(batch["label"])]
     stored = run.stored_calls(keys)
     lost = {key for key in keys if not _is_collected(stored.get(key, []), name)}

@@ -154,7 +154,7 @@ def sweep_findings(
     fails = {run_name: found.fails for run_name, found in judgements.items() if found.fails}
     across = None
     if len(judgements) > 1 and not fails:
-        declares = None if plan is None else _declares(plan, deviations, saes, runs)
+        declares = None if plan is None else _declares(plan, deviations, saes, runs, judgements)
         across = _across(saes, runs, comparisons, judgements, reference, level, declares)
     found = {sae.name: (stored_figures(runs[sae.run]), _group(sae, judgements)) for sae in saes}
     return Sweep(
@@ -281,12 +281,23 @@ def _across(
 
 
 def _declares(
-    plan: SweepPlan, deviations: tuple[str, ...], saes: Sequence[Swept], runs: Mapping[str, Run]
+    plan: SweepPlan,
+    deviations: tuple[str, ...],
+    saes: Sequence[Swept],
+    runs: Mapping[str, Run],
+    judgements: Mapping[str, Judgement],
 ) -> Declares:
-    """Return what says how many units of two arms a sweep's plan asks about."""
+    """Return what says how many units of two arms a sweep's plan asks about.
+
+    Units of a seed that was not rated yet, and so is in no arm, are among those of its recipe.
+    """
     source_of: dict[str, str] = {}
+    seeds: dict[str, set[str]] = {}
     for sae in saes:
         source_of |= {sae.run: FEATURES, sae.untrained: UNTRAINED, sae.baseline: NEURONS}
+        alike = [other for other in saes if other.recipe == sae.recipe]
+        seeds[sae.run] = {other.run for other in alike}
+        seeds[sae.untrained] = {other.untrained for other in alike}
 
     units = {
         name: len(runs[name].sampled(source, plan.n))
@@ -296,9 +307,18 @@ def _declares(
         if name
     }
 
+    def is_asked(run: str) -> bool:
+        groups = judgements[run].groups if run in judgements else {}
+        return source_of[run] in groups and groups[source_of[run]].asked >= units[run]
+
+    def units_of(arm: ArmOfRuns) -> int:
+        others = set().union(*(seeds.get(run, set()) for run in arm.runs)) - set(arm.runs)
+        return sum(units[run] for run in arm.runs) + sum(
+            units[run] for run in others if not is_asked(run)
+        )
+
     def declares(first: ArmOfRuns, second: ArmOfRuns) -> Declared:
-        n = sum(units[run] for run in first.runs), sum(units[run] for run in second.runs)
-        return Declared(plan.digest, n, deviations)
+        return Declared(plan.digest, (units_of(first), units_of(second)), deviations)
 
     return declares
 

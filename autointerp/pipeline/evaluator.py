@@ -301,8 +301,9 @@ class Evaluator:
         same = [run for run, sae in sorted(held.items()) if sae == digest]
         if name in held and held[name] != digest:
             raise RunMismatch(
-                f"run '{name}' holds another SAE at this step; give another step, or the evaluator "
-                f"another name, or remove {self.runs / name}"
+                f"run '{name}' holds another SAE at this step, by its weights or an attribute such "
+                f"as k; give another step, or the evaluator another name, or remove "
+                f"{self.runs / name}"
             )
         return name if name in same or not same else same[0]
 

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from autointerp.engine.batches import BatchCounts, Forgotten, collect_batches, forget_batch
+from autointerp.engine.batches import BatchCounts, Forgotten, collect_batches, forget_batches
 from autointerp.engine.forecast import Forecast, forecast_calls
 from autointerp.errors import BadInput, UnknownName
 from autointerp.findings.plan import plan_of
@@ -289,7 +289,7 @@ def collect(
     Raises the first error of a batch that could not be collected, once the others are.
     """
     with open_run(run_name, folder=runs) as run:
-        forgotten = tuple(forget_batch(run, name) for name in dict.fromkeys(forget))
+        forgotten = forget_batches(run, forget)
         for one in forgotten:
             run.log("forgot batch", **asdict(one))
         on(Step(f"run '{run_name}': asking for its batches"))

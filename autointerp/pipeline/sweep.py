@@ -720,12 +720,11 @@ def as_text(result: SweepResult) -> str:
         for judged in found.across.judged:
             for c in judged.contrasts:
                 p = "unknown" if c.holm_p is None else f"{c.holm_p:.3g}"
+                early = f"; nothing is decided, {c.reading.interim}" if c.reading.interim else ""
                 lines.append(
                     f"{c.first.label} against {c.second.label}: {c.superiority}, p {p} (Holm, "
-                    f"{found.across.family})"
+                    f"{found.across.family}){early}"
                 )
-            interim = dict.fromkeys(c.reading.interim for c in judged.contrasts)
-            lines += [f"nothing is decided: {why}" for why in interim if why]
             lines += [f"not compared: {out.why}" for out in judged.left_out]
     return "\n".join(lines)
 

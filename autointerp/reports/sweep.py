@@ -56,22 +56,20 @@ def heading(sweep: Sweep) -> str:
     across = sweep.across
     if sweep.fails or across is None or not across.family:
         return f"{question} Nothing could be compared."
-    if any(c.reading.interim for judged in across.judged for c in judged.contrasts):
-        return f"{question} Nothing is decided yet."
-    higher = sum(
-        contrast.outcome == "higher"
+    arms = [
+        contrast
         for judged in across.judged
         for contrast in judged.contrasts
         if contrast.second.source == "neurons"
-    )
-    total = sum(
-        contrast.second.source == "neurons"
-        for judged in across.judged
-        for contrast in judged.contrasts
-    )
-    if not total:
+    ]
+    if not arms:
         return f"{question} None was compared with neurons."
-    return f"{question} {higher} of {count(total, 'arm')} score higher than neurons."
+    higher = sum(contrast.outcome == "higher" for contrast in arms)
+    early = sum(bool(contrast.reading.interim) for contrast in arms)
+    if early == len(arms):
+        return f"{question} Nothing is decided yet."
+    left = f"; of {early} nothing is decided yet" if early else ""
+    return f"{question} {higher} of {count(len(arms), 'arm')} score higher than neurons{left}."
 
 
 def beneath(sweep: Sweep) -> str:

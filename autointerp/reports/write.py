@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,6 +75,7 @@ def assemble(material: Material) -> tuple[Panel, ...]:
     panels = []
     for name in in_order({name: module.AFTER for name, module in modules.items()}):
         shown = modules[name].show(material)
+        shown = list(shown) if isinstance(shown, tuple | Iterator) else shown
         blocks = tuple(extensions.returned(shown, list, f"panel '{name}': show()"))
         if blocks:
             panels.append(Panel(name, modules[name].TITLE, blocks))

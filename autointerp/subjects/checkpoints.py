@@ -27,7 +27,8 @@ SAMPLED = 65_536  # weights of each of the model's tensors by which it is known 
 WEIGHTS, SETTINGS = "checkpoint.pt", "config.json"  # as bare weights are written to be read
 PARTS = ("W_enc", "b_enc", "W_dec", "b_dec")
 PLAIN = (bool, int, float, str, np.integer, np.floating)
-CHANGING = re.compile("step|epoch|count|device")  # attributes that `encode` does not read
+# Attributes that training or `encode` itself changes, and no `encode` reads.
+CHANGING = re.compile("step|epoch|count|calls|seen|last|loss|device")
 OF_TORCH = frozenset(vars(torch.nn.Module()))  # `training`, and what hooks leave
 MORE_PARTS = ("threshold", "log_threshold", "b_gate", "r_mag", "b_mag", "W_skip", "k")
 
@@ -131,7 +132,7 @@ def _read_weights(sae: Any, flags: Flags, config: Mapping[str, Any]) -> LoadedAu
             torch.save({name: tensors.get(name, value) for name, value in state.items()}, file)
             if config:
                 (Path(place) / SETTINGS).write_text(
-                    json.dumps(dict(config), default=plain), encoding="utf-8"
+                    json.dumps(dict(config), default=_json_number), encoding="utf-8"
                 )
         except (AttributeError, TypeError, ValueError, RuntimeError, PicklingError) as error:
             reason = " ".join(str(error).split())[:120]
@@ -148,6 +149,14 @@ def _read_weights(sae: Any, flags: Flags, config: Mapping[str, Any]) -> LoadedAu
             raise SubjectError(text) from None
     # In training it may be anything: what its own figures do not bear out is a note, no error.
     return replace(loaded, path=Path(f"the {kind} given"), strict=False)
+
+
+def _json_number(value: Any) -> Any:
+    """Return a number of NumPy or torch as JSON has it. Raises TypeError for anything else."""
+    number = plain(value)
+    if number is value:
+        raise TypeError(f"a value of type {type(value).__name__} is no JSON")
+    return number
 
 
 def _site_said(sae: Any) -> str:
@@ -192,7 +201,7 @@ def _digest_of_weights(sae: Any) -> str:
 
 def _plain_attributes(sae: Any) -> Iterator[tuple[str, Any]]:
     """Yield the name of an object's class and its numbers, truth values and texts, and those of its
-    modules, by name; those that training changes and `encode` does not read are left out."""
+    modules, by name; those that change in use and that `encode` does not read are left out."""
     parts: dict[str, Any] = {"": sae}
     for name, part in {"": sae, **getattr(sae, "__dict__", {})}.items():
         if isinstance(part, torch.nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import re
 import sys
@@ -71,6 +72,9 @@ def test_a_rater_says_what_it_is(name: str, tmp_path: Path):
     assert what(rater.name) == module.WHAT
     assert module.WHAT.strip().rstrip(".") == module.WHAT
     assert isinstance(getattr(module, "LIBRARIES", ()), tuple)
+    options = getattr(module, "OPTIONS", ())
+    assert isinstance(options, tuple)  # ("base_url") would be letters, of which none is an option
+    assert set(options) <= {one.name for one in dataclasses.fields(RaterOptions)}
     assert version_of(rater) == version_of(example_of(module, tmp_path))
     # Rules or prompts with a number of their own answer otherwise under another number.
     assert not hasattr(module, "VERSION") or str(module.VERSION) in version_of(rater).split()

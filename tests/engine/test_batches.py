@@ -14,7 +14,7 @@ from autointerp.engine import batches as batching
 from autointerp.engine.batches import (
     BatchCounts,
     collect_batches,
-    forget_batch,
+    forget_batches,
     submit_batches,
 )
 from autointerp.engine.budget import Budget
@@ -449,13 +449,14 @@ def test_a_batch_that_its_provider_lost_is_given_up_charged_and_asked_again(
     assert str(error).startswith(f"batch {name}: anthropic:m@")
     assert f"`autointerp rate --resume --run r --forget {name}` gives it up" in str(error)
     with pytest.raises(BadInput, match=f"--forget x: .* it has {name}"):
-        forget_batch(run, "x")
-    gone = forget_batch(run, name)
+        forget_batches(run, [name, "x"])
+    assert len(run.open_batches()) == 1  # a name that is none gives up no other
+    (gone,) = forget_batches(run, [name, name])
     assert (gone.calls, gone.usd) == (5, pytest.approx(most_usd))
     assert not run.open_batches()
     assert run.spent_usd() == pytest.approx(most_usd)
     with pytest.raises(BadInput, match="none is open"):
-        forget_batch(run, name)
+        forget_batches(run, [name])
     assert submit(run, "anthropic", server).calls == 5
     server.batches[name] = lost  # as large as the new one, and never taken for it
     assert collect_batches(run, load_rater).statuses == {"ok": 5}
@@ -471,7 +472,7 @@ def test_calls_of_a_batch_that_were_collected_before_it_was_lost_are_not_charged
     most_usd = run.committed_usd()
     collect_and_crash_at_the_second_store(run, monkeypatch)
     collected_usd = run.spent_usd()
-    assert forget_batch(run, name).calls == 3
+    assert forget_batches(run, [name])[0].calls == 3
     assert run.spent_usd() == pytest.approx(collected_usd + most_usd * 3 / 5)
     assert submit(run, "anthropic", server).calls == 3
 

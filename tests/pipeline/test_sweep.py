@@ -15,12 +15,12 @@ from autointerp.errors import BadInput, RunMismatch, StorageError
 from autointerp.findings import sweep as sweep_module
 from autointerp.findings.looks import looks_of
 from autointerp.findings.sweep import sweep_findings
-from autointerp.findings.sweep_plan import plan_path
+from autointerp.findings.sweep_plan import SweepPlan, plan_path
 from autointerp.pipeline.sweep import as_text, forecast_sweep, sweep, write_sweep_plan
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.raters import RaterOptions, load_rater
 from autointerp.reports.look_words import read_as
-from autointerp.reports.sweep import draw, write_sweep
+from autointerp.reports.sweep import draw, heading, write_sweep
 from autointerp.stats.results import Statistic
 from autointerp.store.run import open_run, run_exists, runs_in
 from autointerp.subjects import load
@@ -251,7 +251,7 @@ def test_an_sae_is_beaten_by_those_that_are_at_least_as_good_on_both(swept):
             assert set(one.beaten_by[axis]) == expected
 
 
-def found_again(found, saes, folder):
+def found_again(found, saes, folder, plan=None):
     """Return what a sweep of these SAEs finds in runs of `folder` that are there."""
     with ExitStack() as stack:
         runs = {
@@ -261,7 +261,7 @@ def found_again(found, saes, folder):
         }
         return sweep_findings(
             found.name, saes, runs, found.rater, load_rubric(found.rubric).digest, found.rubric,
-            found.reference,
+            found.reference, plan=plan,
         )  # fmt: skip
 
 
@@ -292,6 +292,46 @@ def test_an_sae_is_beaten_by_none_of_another_site(swept):
     assert not any(any(one.beaten_by.values()) for one in apart.results)
     lines = [len(draw(one, ["l0"]).axes[0].get_lines()) for one in (found, apart)]
     assert lines[0] < lines[1]
+
+
+def test_nothing_is_decided_of_a_recipe_before_all_its_planned_seeds_are_rated(swept, tmp_path):
+    """A budget that ends in the first block leaves a seed without a rating, and another whole."""
+    _, folder, (_, second), *_ = swept
+    found, copied = second.sweep, shutil.copytree(folder, tmp_path / "runs")
+    saes = [one.sae for one in found.results]
+    plan = SweepPlan(
+        "tiny", tuple((sae.name, sae.recipe, sae.site) for sae in saes), "full", found.rater,
+        found.rubric, load_rubric(found.rubric).digest, 6, 4, 0, {},
+    )  # fmt: skip
+
+    def interim():
+        again = found_again(found, saes, copied, plan)
+        return again, {
+            (str(c.first.name), c.second.source): c.reading.interim
+            for judged in again.across.judged
+            for c in judged.contrasts
+        }
+
+    whole, asked = interim()
+    assert set(asked.values()) == {""}
+    assert "decided" not in heading(whole)
+    with open_run("tiny.again", folder=copied) as run:
+        run.execute("UPDATE rating SET status = 'failed', score = NULL, expected_score = NULL")
+    assert set(interim()[1].values()) == {""}  # all were asked about
+    with open_run("tiny.again", folder=copied) as run:
+        run.execute("DELETE FROM rating")
+    early, asked = interim()
+    assert asked == {
+        ("tiny.full", "neurons"): "not at its declared n yet (6 of 12 units of an arm)",
+        ("tiny.small", "features"): "not at its declared n yet (6 of 12 units of an arm)",
+        ("tiny.small", "neurons"): "",
+    }
+    assert heading(early).endswith(
+        "of 2 arms score higher than neurons; of 1 nothing is decided yet."
+    )
+    lines = as_text(replace(second, sweep=early)).splitlines()
+    said = [line for line in lines if "nothing is decided, not at its declared n yet" in line]
+    assert len(said) == 2
 
 
 def test_text_json_and_page_name_every_sae(swept):

@@ -268,7 +268,7 @@ def test_the_format_and_the_corpus_are_recognised_and_read(ask: Ask, tmp_path: P
     assert "run 'read' holds 6 features" in harvested.stderr
 
 
-def test_the_import_format_is_recognised_and_its_units_are_rated(ask: Ask, tmp_path: Path):
+def test_the_import_format_is_recognised_and_names_the_line_that_is_none(ask: Ask, tmp_path: Path):
     example = {"tokens": ["the", " cat", " sat", " down"], "values": [0, -1, 0.5, 0]}
     rows = [{"unit": unit, "examples": [example] * 2} for unit in (7, 9)]
     file = tmp_path / "examples.jsonl"

@@ -23,6 +23,7 @@ from autointerp.errors import BadInput, UnknownName
 from autointerp.findings.checks import keep
 from autointerp.findings.comparison import compare
 from autointerp.pipeline.report import report
+from autointerp.reports import panels, write
 from autointerp.reports.answer import answer
 from autointerp.reports.write import Report, _escaped, in_order
 from autointerp.store.run import open_run
@@ -359,6 +360,26 @@ def test_a_panel_stands_right_behind_the_one_that_it_names():
     assert in_order(after | {"z": "a", "y": "a"}) == ["a", "y", "z", "b", "c", "d"]
     shuffled = dict(sorted((after | {"z": "a", "y": "a"}).items(), reverse=True))
     assert in_order(shuffled) == ["a", "y", "z", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("kind", [list, tuple, iter])
+def test_a_panel_may_give_its_blocks_as_a_list_a_tuple_or_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch, kind: Any
+):
+    monkeypatch.setattr(extensions, "names", lambda package: ["method"])
+    monkeypatch.setattr(panels.method, "AFTER", "")
+    monkeypatch.setattr(panels.method, "show", lambda material: kind([panels.Prose("one")]))
+    (panel,) = write.assemble(panels.Material((), ()))
+    assert panel.blocks == (panels.Prose("one"),)
+
+
+@pytest.mark.parametrize("shown", [None, "text", {"a": "b"}])
+def test_a_panel_that_shows_no_list_is_named(monkeypatch: pytest.MonkeyPatch, shown: Any):
+    monkeypatch.setattr(extensions, "names", lambda package: ["method"])
+    monkeypatch.setattr(panels.method, "AFTER", "")
+    monkeypatch.setattr(panels.method, "show", lambda material: shown)
+    with pytest.raises(BadInput, match=r"panel 'method': show\(\) returned .* must return list"):
+        write.assemble(panels.Material((), ()))
 
 
 def test_a_panel_behind_one_that_is_not_there_is_refused():

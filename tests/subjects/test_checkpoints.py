@@ -96,6 +96,24 @@ def test_an_object_with_encode_is_known_by_its_class_and_plain_attributes_too():
     assert read_checkpoint(TopK(np.int64(2)).eval()).digest == digests[0]
 
 
+def test_what_encode_itself_counts_and_keeps_makes_no_other_checkpoint():
+    class Watched(Bare):
+        tokens_seen, last_l0, calls = 0, 0.0, 0
+
+        def encode(self, x):
+            latents = (x @ self.W_enc).relu()
+            self.tokens_seen += len(x)
+            self.last_l0 = float((latents > 0).sum(-1).float().mean())
+            self.calls += 1
+            return latents
+
+    sae = Watched()
+    before = read_checkpoint(sae).digest
+    for _ in range(2):
+        sae.encode(torch.ones(3, len(sae.W_enc)))
+        assert read_checkpoint(sae).digest == before
+
+
 def test_an_object_that_holds_its_weights_in_a_module_is_known_by_them():
     class Wrapper:
         def __init__(self):
@@ -139,6 +157,16 @@ def test_what_weights_lack_is_said_in_one_line_without_a_temporary_path(state, w
         read_checkpoint(state, Flags(subtract_b_dec=True))
     assert "/tmp" not in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_configuration_may_hold_numpys_numbers_and_nothing_else_that_is_no_json():
+    flags = Flags(subtract_b_dec=True)
+    of_numpy, of_python = (
+        read_checkpoint(weights(), flags, {"note": number}) for number in (np.int64(3), 3)
+    )
+    assert of_numpy.digest == of_python.digest
+    with pytest.raises(BadInput, match=r"cannot be written \(a value of type ndarray is no JSON\)"):
+        read_checkpoint(weights(), flags, {"note": np.zeros(2)})
 
 
 def test_what_no_state_dict_says_is_asked_for_as_an_evaluator_takes_it():

@@ -272,6 +272,8 @@ def test_a_folder_of_two_kinds_says_what_to_do(tmp_path: Path) -> None:
         ("in/b.text", "b.text would be left out .*; rename it, or move it away"),
         ("b.txt.gz", "b.txt.gz would be left out .*; unpack it, or move it away"),
         ("b.jsonl.zst", "b.jsonl.zst would be left out .*; unpack it"),
+        ("b.tar.gz", "b.tar.gz would be left out .*; unpack it"),
+        ("b.zip", "b.zip would be left out .*; unpack it"),
     ],
 )
 def test_a_file_of_a_folder_that_would_be_left_out_is_refused(
@@ -279,7 +281,8 @@ def test_a_file_of_a_folder_that_would_be_left_out_is_refused(
 ) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "a.txt").write_text("one")
-    (tmp_path / "README.md").write_text("no part of it")
+    for other in ("README.md", "labels.csv.gz", "a.txt.gz"):  # of no kind, or there already
+        (tmp_path / other).write_text("no part of it")
     assert contents(tmp_path) == ["one"]
     (tmp_path / beside).write_text("two")
     with pytest.raises(CorpusError, match=why):

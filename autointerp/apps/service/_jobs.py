@@ -98,7 +98,7 @@ class Asked:
     repeats: int = 1
     guess: bool = False
     explainer: str | None = None
-    contexts: int = 30
+    contexts: int | None = None
     logit_effects: bool = False
     scorers: tuple[str, ...] = ()
     until_width: float | None = None
@@ -165,8 +165,8 @@ class Asked:
             repeats=self.repeats,
             guess=self.guess,
             explainer=self.explainer,
-            contexts=DEFAULT_CONTEXTS if self.verb == "score" else self.contexts,
-            design=Design(given.get("contexts") if self.verb == "score" else None),
+            contexts=(self.verb == "rate" and self.contexts) or DEFAULT_CONTEXTS,
+            design=Design(self.contexts if self.verb == "score" else None),
             logit_effects=self.logit_effects,
             scorers=tuple(self.scorers) or SCORERS,
             until_width=self.until_width,

@@ -348,7 +348,9 @@ class NewRun(Model):
     repeats: int = Field(1, ge=1, le=100)
     guess: bool = False
     explainer: str | None = Field(None, max_length=300)
-    contexts: int = Field(30, ge=3, le=1000)
+    contexts: int | None = Field(
+        None, ge=3, le=1000, description="As of the command; left out, what it takes without."
+    )
     logit_effects: bool = False
     scorers: list[Annotated[str, Field(max_length=100)]] = Field([], max_length=20)
     until_width: float | None = Field(None, gt=0, lt=1)

@@ -144,17 +144,22 @@ def open_corpus(
 def _require_all_read(folder: Path, modules: Mapping[str, Any], kind: str) -> None:
     """Raise CorpusError where a folder holds more of a corpus than `kind` reads, or a file twice.
 
-    What is of no kind, such as a README.md, is left out.
+    What is of no kind, such as a README.md or a labels.csv.gz, is left out, and so is a packed copy
+    of a file that is read; an archive may hold anything.
     """
     read = tuple(modules[kind].SUFFIXES)
     known = tuple(s for module in modules.values() for s in getattr(module, "SUFFIXES", ()))
     for path in sorted(folder.rglob("*")):
         is_packed = path.suffix.lower() in PACKED
+        bare = path.with_suffix("") if is_packed else path
+        has_twin = is_packed and bare.name.endswith(read) and bare.is_file()
         if path.name.endswith(read):
-            twin = path.with_suffix("")
-            if is_packed and twin.is_file():
-                raise CorpusError(f"{path} would be read beside {twin.name}; remove one of the two")
-        elif (is_packed or path.name.lower().endswith((*known, ".text"))) and path.is_file():
+            if has_twin:
+                raise CorpusError(f"{path} would be read beside {bare.name}; remove one of the two")
+            continue
+        is_archive = is_packed and bare.suffix.lower() in ("", ".tar")
+        is_text = bare.name.lower().endswith((*known, ".text"))
+        if (is_archive or is_text) and not has_twin and path.is_file():
             raise CorpusError(
                 f"{path} would be left out ({', '.join(read)} of the folder are read); "
                 f"{'unpack' if is_packed else 'rename'} it, or move it away"

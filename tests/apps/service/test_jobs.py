@@ -467,7 +467,10 @@ def test_contexts_are_of_each_kind_for_a_scorer_as_on_the_command_line(runs: Pat
     asked = Asked(verb="score", contexts=9)
     assert asked.job(runs).design == Design(count=9)
     assert asked.command == "autointerp score main --contexts 9"
+    # 30 is what a rubric about descriptions takes unasked, and no scorer's own number.
+    assert Asked(verb="score", contexts=30).job(runs).design == Design(count=30)
     assert Asked(verb="score").job(runs).design == Design()
+    assert Asked(rubric="specificity-0-3").job(runs).contexts == 30
     assert Asked(rubric="specificity-0-3", contexts=9).job(runs).contexts == 9
 
 
