@@ -9,7 +9,7 @@ from autointerp.findings.plan import Plan, Stopping, declare
 from autointerp.people.ingest import ingest_journals
 from autointerp.pipeline.events import On, ignore
 from autointerp.pipeline.job import Job, Resolved, open_job
-from autointerp.raters import load_rater
+from autointerp.raters import load_rater, require_used
 from autointerp.stats.decision import EQUIVALENT
 
 
@@ -40,10 +40,11 @@ def write_plan(
         raise BadInput(f"{len(job.sources)} sources: a plan compares two; give --source twice")
     first, second = resolved.pair
     _ = resolved.wanted  # sources that exist
+    asked = raters or (job.rater,)
+    for name in asked:
+        require_used(name, job.options)
     plan = Plan(
-        raters=tuple(
-            dict.fromkeys(load_rater(name, job.options).name for name in raters or (job.rater,))
-        ),
+        raters=tuple(dict.fromkeys(load_rater(name, job.options).name for name in asked)),
         rubric=question.id,
         rubric_digest=question.digest,
         first=first,

@@ -146,6 +146,7 @@ def write_sweep_plan(
     rubric: str = "",
     n: int | None = None,
     runs: Path | str = RUNS,
+    options: RaterOptions = RaterOptions(),
 ) -> SweepPlan:
     """Write the plan of a sweep beside its runs, before the first rating, and return it.
 
@@ -162,7 +163,7 @@ def write_sweep_plan(
     ):  # fmt: skip
         if given and given != said:
             raise BadInput(f"{option} {given}: {path} says {said}; change it there")
-    resolved = _judge(asked, RaterOptions(), RatingPolicy(), folder)
+    resolved = _judge(asked, options, RatingPolicy(), folder)
     with ExitStack() as stack:
         held = [
             stack.enter_context(open_run(name, folder=folder, read_only=True))

@@ -47,7 +47,7 @@ from typing import Any
 
 from autointerp import extensions
 from autointerp.errors import BadInput
-from autointerp.raters._keys import find_key, normal_url, own_variable
+from autointerp.raters._keys import OWN_ADDRESS, find_key, normal_url, own_variable
 from autointerp.raters._logprobs import expected_score
 from autointerp.raters._prices import Price
 from autointerp.raters._protocol import (
@@ -89,7 +89,7 @@ def rater_names() -> list[str]:
 
 
 def load_rater(name: str, options: RaterOptions) -> Rater:
-    """Return the rater written NAME or NAME:MODEL.
+    """Return the rater written NAME or NAME:MODEL, or NAME:MODEL@URL of a server of one's own.
 
     Raises UnknownName, listing the raters there are.
     """
@@ -137,7 +137,8 @@ def _used(name: str) -> set[str]:
     module = extensions.load(sys.modules[__name__], "rater", kind)
     if hasattr(module, "members"):
         return {option for member in module.members(model) for option in _used(member)}
-    return set(getattr(module, "OPTIONS", every))
+    options = set(getattr(module, "OPTIONS", every))
+    return options - {"base_url"} if OWN_ADDRESS.search(model) else options
 
 
 def libraries() -> list[str]:

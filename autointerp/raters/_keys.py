@@ -18,6 +18,7 @@ HOST = re.compile(
     r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?|[0-9A-Fa-f]*:[0-9A-Fa-f:.%]*"
 )
 USUAL_PATH = "/v1"
+OWN_ADDRESS = re.compile(r"@(?=https?://)")  # before it, in MODEL@URL
 LONGEST_URL = 2_000
 SHORTEST_KEY = 4  # a shorter one is a word like others
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import shlex
 from collections.abc import AsyncIterator, Collection, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,12 @@ class RaterOptions:
         plain_fields(self)
         for name in ("timeout_s", "max_output_tokens", "price_in", "price_out", "seed"):
             check_number(name, getattr(self, name))
+
+    @property
+    def in_names(self) -> str:
+        """Those that decide what a rater is called, as a command gives them, each after a space."""
+        given = {"base-url": self.base_url, "structured": self.structured}
+        return "".join(f" --{name} {shlex.quote(said)}" for name, said in given.items() if said)
 
 
 class Rater(Protocol):

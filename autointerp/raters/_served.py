@@ -10,6 +10,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, NoReturn
 
 from autointerp.errors import BadInput, RaterError
@@ -37,6 +38,7 @@ from autointerp.raters._faults import (
 )
 from autointerp.raters._keys import (
     NO_KEY,
+    OWN_ADDRESS,
     find_key,
     normal_url,
     own_variable,
@@ -94,6 +96,9 @@ class ServedRaterBase:
     is_llm = True
 
     def __init__(self, model: str | None, options: RaterOptions) -> None:
+        model, *address = OWN_ADDRESS.split(model or "", maxsplit=1)
+        if address:
+            options = replace(options, base_url=address[0])
         if not model:
             raise BadInput(f"rater '{self.provider}': name a model, as in {self.provider}:MODEL")
         if options.structured is not None and options.structured not in STRUCTURED:
@@ -126,6 +131,11 @@ class ServedRaterBase:
         self.broke = False  # the server answered 500 to a probe
         self._systems: dict[tuple[str, int], str] = {}
         self._key: str | None = None
+
+    @property
+    def written(self) -> str:
+        """How a command names the rater, with its address."""
+        return f"{self.provider}:{self.model}" + ("" if self.official else f"@{self.url}")
 
     @property
     def key_variable(self) -> str:

@@ -44,7 +44,7 @@ class OpenAICompletions(OpenAIRater):
     # ------------------------------------------------------------------------- requests
 
     def request(self, item: Item, question: Question, repeat: int = 0) -> Request:
-        require_form(self.name, question, "expect", "surprisal")
+        require_form(self.written, question, "expect", "surprisal")
         body = {"model": self.model, **texts_to_expect(item, question)}
         key = call_key(self.provider, self.place, body, question, repeat)
         return Request(key, item.id, body, repeat)

@@ -33,7 +33,7 @@ class OpenAIEmbeddings(OpenAIRater):
         self.most_tokens = 0
 
     def request(self, item: Item, question: Question, repeat: int = 0) -> Request:
-        require_form(self.name, question, "embed", "embedding")
+        require_form(self.written, question, "embed", "embedding")
         texts = texts_to_embed(item, question)
         inputs = [texts["description"], *texts["texts"]] if "lack" not in texts else []
         body = self._inputs(inputs)

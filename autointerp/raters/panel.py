@@ -18,7 +18,6 @@ import hashlib
 import itertools
 import json
 import math
-import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,7 +51,6 @@ FORM = 1  # of the file of weights
 MOST_MEMBERS = 6  # each set of them that may have to do has weights of its own
 OPTIONAL = "optional:"
 NO_MEMBERS = ("panel", "human")
-PLACE = re.compile(r"@(?=https?://)")
 LEAST_EACH = 4  # planted units of one concept, and of others, to learn from
 
 
@@ -63,8 +61,7 @@ def create(model: str | None, options: RaterOptions) -> Panel:
 
 def members(model: str) -> list[str]:
     """Return the names of the members that `model` lists."""
-    parts = [part.strip().removeprefix(OPTIONAL) for part in model.split(",")]
-    return [PLACE.split(part, maxsplit=1)[0] for part in parts]
+    return [part.strip().removeprefix(OPTIONAL) for part in model.split(",")]
 
 
 class Panel:
@@ -87,6 +84,7 @@ class Panel:
         if len(parts) > MOST_MEMBERS:
             raise BadInput(f"rater 'panel:{spec}': {len(parts)} members; at most {MOST_MEMBERS}")
         self.spec = spec
+        self.options = options
         self.optional = tuple(part.startswith(OPTIONAL) for part in parts)
         self.members = tuple(_member(part.removeprefix(OPTIONAL), options) for part in parts)
         names = [member.name for member in self.members]
@@ -126,7 +124,7 @@ class Panel:
         """
         if question.form != "rate" or question.about == "description":
             raise self._cannot(question)
-        asked = shlex.quote(f"panel:{self.spec}")
+        asked = shlex.quote(f"panel:{self.spec}") + self.options.in_names
         again = f"run `autointerp check-rater {asked} --rubric {rubric_argument(question.id)}`"
         path = self._file(folder, question)
         try:
@@ -364,7 +362,4 @@ def _member(spec: str, options: RaterOptions) -> Rater:
             f"member '{spec}' of a panel is no rater: commas divide members, and {kind!r} is not "
             f"among {', '.join(name for name in rater_names() if name not in NO_MEMBERS)}"
         )
-    parts = PLACE.split(spec, maxsplit=1)
-    if len(parts) == 2:
-        return load_rater(parts[0], dataclasses.replace(options, base_url=parts[1]))
     return load_rater(spec, options)

@@ -130,12 +130,10 @@ def check_command(judgement: Judgement) -> str:
     """Return the command that checks a judgement's rater. A model's file goes by its name alone in
     a run, a server by its address without the usual path, and a rubric by its id; PATH stands for
     the rest."""
-    name = re.sub(r"\b(local|likelihood):([^/,@:]+)", r"\1:PATH/\2.gguf", judgement.rater)
-    name, _, place = name.partition("@")
-    path = "" if "/" in place else "/PATH"
-    options = f" --base-url http://{place}{path}" if place and rater_kind(name) != "panel" else ""
-    if rater_kind(name) == "panel":
-        name = name + (f"@{place}" if place else "")
+    name = judgement.rater.replace("+choice", "")
+    options = " --structured choice" if name != judgement.rater else ""
+    name = re.sub(r"\b(local|likelihood):([^/,@:]+)", r"\1:PATH/\2.gguf", name)
+    name = re.sub(r"@([^,/]+)(/[^,]*)?", lambda at: f"@http://{at[1]}{at[2] or '/PATH'}", name)
     rubric = rubric_argument(judgement.rubric)
     return f"`autointerp check-rater {shlex.quote(name)}{options} --rubric {rubric}`"
 

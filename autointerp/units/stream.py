@@ -386,10 +386,13 @@ def require_both_splits(subject: Subject, settings: HarvestSettings, seed: int) 
         "score": "no unit could be described, or shown to a rater",
     }[SPLITS[only]]
     documents = count(len(contents), "document")
+    more = "give more documents, or read more of them"
+    if len(contents) > 1:  # whatever the seed, one is in one split
+        more = "give more documents, read more of them, or take another --seed"
     raise CorpusError(
         f"what is read of the corpus of subject '{subject.name}' is {documents}, copies aside, all "
-        f"in the split '{SPLITS[only]}', so that {lost}; give more documents, read more of them, "
-        "or take another --seed (harvest.explain_share = 1 gives up the other split)"
+        f"in the split '{SPLITS[only]}', so that {lost}; {more} (harvest.explain_share = 1 gives "
+        "up the other split)"
     )
 
 

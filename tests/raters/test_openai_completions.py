@@ -129,6 +129,9 @@ def test_other_questions_batches_and_empty_texts_are_refused() -> None:
     rater = create("m", RaterOptions())
     with pytest.raises(RaterError, match="--scorer surprisal --rater openai-completions:m"):
         rater.request(item("a"), load_rubric("interpretability-1-5"))
+    own = create("m", RaterOptions(base_url="http://127.0.0.1:9/v1"))
+    with pytest.raises(RaterError, match=r"--rater openai-completions:m@http://127\.0\.0\.1:9/v1$"):
+        own.request(item("a"), load_rubric("interpretability-1-5"))
     with pytest.raises(RaterError, match="drop --batch"):
         asyncio.run(rater.submit_batch("b", []))
     reply = asyncio.run(rater.send(rater.request(item("a", ""), TASK)))

@@ -79,6 +79,10 @@ def test_a_panel_that_was_never_checked_refuses_with_the_command_to_type(tmp_pat
     command = "autointerp check-rater panel:lexical,scripted:3 --rubric interpretability-1-5"
     with pytest.raises(RaterError, match=f"never checked.*{command}"):
         made.prepare(tmp_path, RUBRIC)
+    made = Panel("lexical,openai:m", RaterOptions("http://h/v1", structured="choice"))
+    command = "check-rater panel:lexical,openai:m --base-url http://h/v1 --structured choice"
+    with pytest.raises(RaterError, match=f"{command} --rubric interpretability-1-5`"):
+        made.prepare(tmp_path, RUBRIC)
 
 
 def test_what_one_process_learned_another_reads(tmp_path: Path):

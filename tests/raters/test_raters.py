@@ -69,6 +69,8 @@ def test_a_file_whose_create_gives_no_rater_is_named(
         ("openai-embeddings:m", {"structured": "text"}, "--structured"),
         ("panel:lexical,optional:likelihood:m.gguf", {"timeout_s": 9.0}, "--timeout"),
         ("detector:alone:local:m.gguf", {"price_out": 1.0}, "--price-out"),
+        ("openai:m@http://h/v1", {"base_url": "http://other/v1"}, "--base-url"),
+        ("panel:lexical,openai:m@http://h/v1", {"base_url": "http://other/v1"}, "--base-url"),
     ],
 )
 def test_options_that_a_rater_has_no_use_for_are_refused(

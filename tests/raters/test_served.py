@@ -14,7 +14,13 @@ from support.loopback.server import Fault, LoopbackServer
 
 from autointerp.errors import BadInput, RaterError
 from autointerp.questions.rubric_files import load_rubric
-from autointerp.raters import AttemptFailed, RaterOptions, ServedRater, openai_completions
+from autointerp.raters import (
+    AttemptFailed,
+    RaterOptions,
+    ServedRater,
+    load_rater,
+    openai_completions,
+)
 from autointerp.raters import anthropic as anthropic_module
 from autointerp.raters import openai as openai_module
 from autointerp.raters.openai import lines_of
@@ -323,6 +329,18 @@ def test_a_model_that_reasons_is_sent_no_sampling_parameters() -> None:
     assert not {"temperature", "seed", "logprobs"} & set(thinking)
     assert thinking["max_completion_tokens"] >= 4096
     assert {"temperature", "seed", "logprobs"} <= set(plain)
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic", "openai-completions"])
+def test_a_model_at_an_address_is_that_of_the_option(kind: str) -> None:
+    at = load_rater(f"{kind}:a/m@http://127.0.0.1:9/v1", RaterOptions())
+    given = load_rater(f"{kind}:a/m", RaterOptions(base_url="http://127.0.0.1:9/v1"))
+    assert at.name == given.name == f"{kind}:a/m@127.0.0.1:9"
+    assert at.url == given.url == "http://127.0.0.1:9/v1"
+    assert at.model == given.model == "a/m"
+    assert load_rater(f"{kind}:m@20260101", RaterOptions()).model == "m@20260101"  # no address
+    with pytest.raises(BadInput, match="name a model"):
+        load_rater(f"{kind}:@http://127.0.0.1:9/v1", RaterOptions())
 
 
 def test_a_rater_without_a_model_says_how_to_name_one() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from autointerp.findings.groups import Contrast, as_delta
 from autointerp.findings.subject import SubjectFacts
 from autointerp.reports.words import (
+    check_command,
     finding,
     number,
     percents,
@@ -106,6 +107,27 @@ def test_two_texts_of_one_rubrics_id_are_told_apart():
     ]
     names = [rubric_name(one, among) for one in among]
     assert names == ["mine (aaaaaaaa…)", "mine (bbbbbbbb…)", "other", "mine (aaaaaaaa…)"]
+
+
+@pytest.mark.parametrize(
+    ("rater", "asked"),
+    [
+        ("openai:a/m", "openai:a/m"),
+        ("local:m", "local:PATH/m.gguf"),
+        ("openai:m@h:8000", "openai:m@http://h:8000/PATH"),
+        ("openai:m@h/gate/v1", "openai:m@http://h/gate/v1"),
+        ("openai:m@h:8000+choice", "openai:m@http://h:8000/PATH --structured choice"),
+        ("openai:m+choice", "openai:m --structured choice"),
+        (
+            "panel:lexical,optional:openai:m@h,likelihood:m",
+            "panel:lexical,optional:openai:m@http://h/PATH,likelihood:PATH/m.gguf",
+        ),
+    ],
+)
+def test_the_command_that_checks_a_rater_names_it_as_commands_do(rater: str, asked: str):
+    judgement: Any = SimpleNamespace(rater=rater, rubric="interpretability-1-5")
+    command = f"`autointerp check-rater {asked} --rubric interpretability-1-5`"
+    assert check_command(judgement) == command
 
 
 def test_equal_scores_are_said_to_be_equal():

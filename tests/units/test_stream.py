@@ -116,7 +116,17 @@ def test_documents_that_all_fall_into_one_split_are_refused_with_a_remedy(subjec
     assert "no description could be tried" in said["explain"]
     assert "no unit could be described" in said["score"]
     assert all("more documents" in text and "explain_share = 1" in text for text in said.values())
+    assert not any("--seed" in text for text in said.values())  # eight did not help
     require_both_splits(one, replace(settings, explain_share=1.0), 0)  # as it was asked for
+    two = of_documents(subject, 300, 300)
+    refused = []
+    for seed in range(8):
+        try:
+            require_both_splits(two, settings, seed)
+        except CorpusError as error:
+            refused.append(str(error))
+    assert 0 < len(refused) < 8
+    assert all("or take another --seed" in text for text in refused)
 
 
 def test_documents_beyond_the_token_budget_are_in_no_split(subject: Subject) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -11,17 +11,21 @@ from autointerp.apps.cli import _options, say
 from autointerp.apps.cli._options import Output, Until, options
 
 if TYPE_CHECKING:
+    from autointerp.raters import RaterOptions
     from autointerp.stats.power import Plan
 
 
 # Parameters of a plan that is kept, of the reckoning alone, and of its number of units.
 OF_PLANS = (
     "rater", "source", "n", "equivalence", "subject", "seed", "tokens", "until_width",
-    "until_clear", "max_n",
+    "until_clear", "max_n", "base_url", "structured",
 )  # fmt: skip
 OF_RECKONING = ("sources", "controls", "usd_per_call")
 OF_N = ("effect", "power", "lost")
-BESIDE_SWEEPS = ("write", "rater", "rubric", "n", "tokens", "as_json", "quiet", "verbose")
+BESIDE_SWEEPS = (
+    "write", "rater", "base_url", "structured", "rubric", "n", "tokens", "as_json", "quiet",
+    "verbose",
+)  # fmt: skip
 
 
 @options
@@ -55,8 +59,8 @@ def command(
         typer.Option(
             metavar="RUN|SWEEP.TOML",
             help="Write a plan into this run, before its first rating: what follows, --rubric, "
-            "--alpha and --repeats. Of a sweep.toml, one plan for all that the file says; only "
-            "--tokens goes with it.",
+            "--alpha and --repeats. Of a sweep.toml, one plan for all that the file says; "
+            "--tokens, --base-url and --structured go with it.",
             show_default=False,
         ),
     ] = None,
@@ -64,6 +68,20 @@ def command(
         list[str] | None,
         typer.Option(
             help="With --write: who will rate; repeat it for several.", show_default="lexical"
+        ),
+    ] = None,
+    base_url: Annotated[
+        str | None,
+        typer.Option(
+            help="With --write: address of the rater's server, as `rate` will be given it.",
+            show_default="the provider's",
+        ),
+    ] = None,
+    structured: Annotated[
+        str | None,
+        typer.Option(
+            help="With --write: how `rate` will request replies; with choice it is another rater.",
+            show_default="what the server supports",
         ),
     ] = None,
     source: Annotated[
@@ -123,8 +141,10 @@ def command(
 
     from autointerp.errors import BadInput
     from autointerp.questions.rubric_files import load_rubric
+    from autointerp.raters import RaterOptions
     from autointerp.stats.power import plan_units
 
+    server = RaterOptions(base_url=base_url, structured=cast(Any, structured))
     given = _options.given(context)
     if write is None:
         for name in OF_PLANS:
@@ -135,7 +155,7 @@ def command(
             if name not in BESIDE_SWEEPS or (name == "rater" and len(rater or ()) > 1):
                 raise BadInput(f"{option}: {write} says what is planned; leave {option} out")
         said = rubric if "rubric" in given else ""
-        _write_of_sweep(write, tokens, (rater or [""])[0], said, n, as_json)
+        _write_of_sweep(write, tokens, (rater or [""])[0], said, n, as_json, server)
         return
     else:
         for name in OF_RECKONING:
@@ -153,7 +173,10 @@ def command(
         from autointerp.pipeline.plan import write_plan
         from autointerp.stats.decision import EQUIVALENT
 
+        raters = rater or ["lexical"]
         job = Job(
+            rater=raters[0],
+            options=server,
             sources=tuple(source or ()),
             n=n,
             rubric=rubric,
@@ -167,18 +190,18 @@ def command(
         resolved = Resolved(job, planned=False)
         resolved.require_places()
         if n is None and job.until is None:
-            tests = max(1, len(set(rater or ())))  # Holm: the smallest p under alpha / it
+            tests = len(set(raters))  # Holm: the smallest p under alpha / it
             needed = plan_units(effect, power, alpha / tests, len(scale))
             job = replace(job, n=math.ceil(needed.units / (1 - lost)))
         with Show(output) as show:
-            written = write_plan(job, rater or (), alpha, equivalence or EQUIVALENT, show)
+            written = write_plan(job, raters, alpha, equivalence or EQUIVALENT, show)
         if as_json:
             fields = {**written.content(), "made_at": written.made_at, "digest": written.digest}
             say(json.dumps({"run": write, **fields}, indent=2))
             return
         say(f"run '{write}' has this plan since {written.made_at} UTC: {written}")
         say(f"sha256 {written.digest}")
-        who = shlex.quote(written.raters[0])
+        who = shlex.quote(raters[0]) + server.in_names
         say(f"next: autointerp rate --run {write} --rater {who}{_asked(rubric, repeats)}")
         return
     _print_power(
@@ -194,21 +217,27 @@ def command(
 
 
 def _write_of_sweep(
-    path: str, tokens: str | None, rater: str, rubric: str, n: int | None, as_json: bool
+    path: str,
+    tokens: str | None,
+    rater: str,
+    rubric: str,
+    n: int | None,
+    as_json: bool,
+    server: RaterOptions,
 ) -> None:
     """Write the plan of a sweep, and print it."""
     import json
 
     from autointerp.pipeline.sweep import write_sweep_plan
 
-    plan = write_sweep_plan(path, tokens, rater, rubric, n)
+    plan = write_sweep_plan(path, tokens, rater, rubric, n, options=server)
     if as_json:
         fields = {**plan.content(), "made_at": plan.made_at, "digest": plan.digest}
         say(json.dumps({"sweep": plan.name, **fields}, indent=2))
         return
     say(f"sweep '{plan.name}' has this plan since {plan.made_at} UTC: {plan}")
     say(f"sha256 {plan.digest}")
-    say(f"next: autointerp sweep {shlex.quote(str(path))}")
+    say(f"next: autointerp sweep {shlex.quote(str(path))}{server.in_names}")
 
 
 def _asked(rubric: str, repeats: int) -> str:

@@ -66,6 +66,20 @@ def test_the_next_command_of_a_plan_rates_as_often_as_is_planned(
     assert "next: autointerp rate --run main --rater scripted:4 --repeats 2\n" in written.out
 
 
+def test_a_plan_names_the_rater_that_rate_asks_at_its_server(
+    command_line: Callable[..., Any], tmp_path: Path
+):
+    fabricate_run(
+        tmp_path / "runs", {"features": 2, "neurons": 2}, contexts=0, imported=True
+    ).close()
+    server = ("--base-url", "http://127.0.0.1:9/v1", "--structured", "choice")
+    written = command_line("plan", "--write", "main", "--rater", "openai:m", *server, "--n", 2)
+    assert "UTC: openai:m@127.0.0.1:9+choice on" in written.out
+    assert f"next: autointerp rate --run main --rater openai:m {' '.join(server)}\n" in written.out
+    refused = command_line("plan", "--write", "main", "--rater", "lexical", *server)
+    assert (refused.code, "--base-url, --structured: lexical has no" in refused.err) == (2, True)
+
+
 def test_a_plan_of_several_raters_takes_the_units_that_holm_s_adjustment_asks_for(
     command_line: Callable[..., Any], tmp_path: Path
 ):
@@ -128,7 +142,8 @@ def test_options_that_no_plan_keeps_are_refused_beside_write(command_line: Calla
 
 
 def test_options_of_a_kept_plan_need_the_run_that_keeps_it(command_line: Callable[..., Any]):
-    for option in (("--rater", "lexical"), ("--n", 20), ("--seed", 0), ("--until-clear",)):
+    for option in (("--rater", "lexical"), ("--n", 20), ("--seed", 0), ("--until-clear",),
+                   ("--base-url", "http://h/v1"), ("--structured", "choice")):  # fmt: skip
         refused = command_line("plan", *option)
         assert refused.code == 2
         assert f"{option[0]} belongs to a plan that is kept: add --write RUN" in refused.err

@@ -93,6 +93,13 @@ def test_a_plan_is_written_for_the_whole_sweep_by_its_file(tiny_subject, tmp_pat
     assert "next: autointerp sweep sweep.toml" in said.out
     forecast = command_line("sweep", "sweep.toml", "--dry-run")
     assert "from the first 3,000 tokens" in forecast.out
+    idle = command_line("plan", "--write", "sweep.toml", "--base-url", "http://h/v1")
+    assert (idle.code, "--base-url: lexical has no use for it" in idle.err) == (2, True)
+    text = (tmp_path / "sweep.toml").read_text().replace('"lexical"', '"openai:m"')
+    (tmp_path / "served.toml").write_text(text.replace('"tiny"', '"served"'))
+    served = command_line("plan", "--write", "served.toml", "--base-url", "http://127.0.0.1:9/v1")
+    assert "openai:m@127.0.0.1:9 on" in served.out
+    assert "next: autointerp sweep served.toml --base-url http://127.0.0.1:9/v1\n" in served.out
     for options in (["--rater", "scripted:4"], ["--n", "9"], ["--source", "features"],
                     ["--until-width", "0.1"], ["--repeats", "2"], ["--alpha", "0.01"],
                     ["--rater", "lexical", "--rater", "scripted:4"]):  # fmt: skip
