@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from autointerp.errors import ExchangeError, RunMismatch, StorageError
+from autointerp.errors import AutointerpError, ExchangeError, RunMismatch, StorageError
 from autointerp.exchange import ForeignContext, ForeignUnit, ImportOptions, contexts
 from autointerp.exchange._arrival import (
     BORROWED,
@@ -776,3 +776,21 @@ def test_a_context_without_a_focus_is_about_its_strongest_token(
     import_units(file, "mine", "contexts", runs=tmp_path)
     with open_run("mine", folder=tmp_path) as run:
         assert run.rows("SELECT focus, interval FROM context") == [(2, 10)]
+
+
+@pytest.mark.parametrize(
+    ("yielded", "words"),
+    [
+        (None, "returned None; it must return an iterator of ForeignUnit"),
+        ([{"unit": 1}], r"yielded a value of type dict; it must yield .*ForeignUnit"),
+        ([ForeignUnit("features", "1", (None,))], "yielded None; it must yield .*ForeignContext"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_format_that_yields_something_else_is_named_and_leaves_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, yielded: Any, words: str
+) -> None:
+    monkeypatch.setattr(contexts, "read", lambda *_: yielded)
+    (tmp_path / "a.jsonl").write_text("{}")
+    with pytest.raises(AutointerpError, match=rf"format 'contexts': read\(\).*{words}"):
+        import_units(tmp_path / "a.jsonl", "odd", "contexts", runs=tmp_path)
+    assert not (tmp_path / "odd").exists()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -28,6 +29,7 @@ __all__ = ["Corpus", "Document", "Options", "open_corpus", "stream_windows", "to
 
 Tokenise = Callable[[list[str]], list[list[int]]]
 
+EACH_HAS = ("recognises", "read", "digest", "extent")  # every file here
 AT_ONCE = 64  # texts tokenised together
 SAMPLED = 256  # documents from which the length of a corpus is estimated
 SHUFFLED = 10_000  # documents among which the next is drawn
@@ -58,8 +60,15 @@ class Corpus:
         Memory holds 10,000 documents where the order is drawn, one otherwise.
         Raises CorpusError if something is malformed, naming where, or if there is no document.
         """
-        read = extensions.load(corpora, "kind of corpus", self.kind).read(self.source, self.options)
-        cleaned = (without_surrogates(c) if isinstance(c, str) else c for c in read)
+        read = _kind(self.kind).read(self.source, self.options)
+        call = f"kind of corpus '{self.kind}': read()"
+        extensions.returned(read, Iterable, call, CorpusError)  # type: ignore[type-abstract]
+        if isinstance(read, str):
+            raise CorpusError(f"{call} returned one text; it must yield texts, one a document")
+        cleaned = (
+            without_surrogates(c) if isinstance(c, str) else _ids(c, f"{call} yielded")
+            for c in read
+        )
         parts = (part for content in cleaned for part in _parted(content, self.options.separator))
         documents = (Document(i, content) for i, content in enumerate(parts) if _holds(content))
         first = next(documents, None)
@@ -70,8 +79,8 @@ class Corpus:
     @property
     def digest(self) -> str:
         """The sha256 of what is read; the order is not part of it."""
-        digest: str = extensions.load(corpora, "kind of corpus", self.kind).digest(self.source)
-        return digest
+        digest = _kind(self.kind).digest(self.source)
+        return extensions.returned(digest, str, f"kind of corpus '{self.kind}': digest()")
 
     def length(self, tokenise: Tokenise) -> Length | None:
         """Return how many tokens the corpus has; None where they cannot be counted or estimated.
@@ -79,11 +88,12 @@ class Corpus:
         Where only documents or bytes can be counted, the first documents say how many tokens one
         has.
         """
-        extent: Extent | None = extensions.load(corpora, "kind of corpus", self.kind).extent(
-            self.source, self.options
-        )
-        if extent is None or extent.unit == "tokens":
-            return None if extent is None else Length(extent.count, exact=True)
+        extent = _kind(self.kind).extent(self.source, self.options)
+        if extent is None:
+            return None
+        extensions.returned(extent, Extent, f"kind of corpus '{self.kind}': extent()")
+        if extent.unit == "tokens":
+            return Length(extent.count, exact=True)
         first = list(islice(replace(self, seed=None).documents(), SAMPLED))
         tokens = sum(len(ids) for _, ids in tokenised(first, tokenise))
         size = len(first)
@@ -116,10 +126,7 @@ def open_corpus(
     if path.exists() and not path.is_file() and not path.is_dir():
         raise CorpusError(f"{source} is neither a file nor a folder; copy it into a file first")
     if kind is None:
-        modules = {
-            name: extensions.load(corpora, "kind of corpus", name)
-            for name in extensions.names(corpora)
-        }
+        modules = {name: _kind(name) for name in extensions.names(corpora)}
         kinds = [name for name, module in modules.items() if module.recognises(source)]
         if len(kinds) > 1:
             raise CorpusError(
@@ -137,7 +144,7 @@ def open_corpus(
         (kind,) = kinds
         if path.is_dir() and hasattr(modules[kind], "SUFFIXES"):
             _require_all_read(path, modules, kind)
-    extensions.load(corpora, "kind of corpus", kind)
+    _kind(kind)
     return Corpus(source, kind, seed, options)
 
 
@@ -164,6 +171,24 @@ def _require_all_read(folder: Path, modules: Mapping[str, Any], kind: str) -> No
                 f"{path} would be left out ({', '.join(read)} of the folder are read); "
                 f"{'unpack' if is_packed else 'rename'} it, or move it away"
             )
+
+
+def _kind(name: str) -> ModuleType:
+    return extensions.load(corpora, "kind of corpus", name)
+
+
+def _ids(value: object, yielded: str) -> NDArray[np.integer]:
+    """Return token ids as a kind of corpus yielded them. Raises CorpusError if they are none."""
+    if isinstance(value, np.ndarray):
+        if value.ndim == 1 and (np.issubdtype(value.dtype, np.integer) or not len(value)):
+            return value
+        held = f"an array of {value.dtype} with {value.ndim} dimensions"
+    else:
+        held = "None" if value is None else f"a value of type {type(value).__name__}"
+    raise CorpusError(
+        f"{yielded} {held}; a document must be text, or token ids as an array of integers with one "
+        "dimension (docs/extending.md)"
+    )
 
 
 def _parted(
@@ -228,6 +253,8 @@ def tokenised(
                 ids = document.content.astype(np.int64)
             while bos is not None and len(ids) and ids[0] == bos:
                 ids = ids[1:]
+            if len(ids) and ids.min() < 0:
+                raise CorpusError(f"document {document.index} holds token id {ids.min()}, below 0")
             if vocabulary is not None and len(ids) and ids.max() >= vocabulary:
                 raise CorpusError(
                     f"document {document.index} holds token id {ids.max()}, the model's "
