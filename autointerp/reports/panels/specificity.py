@@ -19,7 +19,15 @@ from autointerp.reports.colours import INK
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
 from autointerp.reports.panels._silence import assumed_silence
 from autointerp.reports.style import headline, plain_axes, sheet
-from autointerp.reports.words import equals, flat, interval, listed, p_value, percents
+from autointerp.reports.words import (
+    equals,
+    flat,
+    interval,
+    level_text,
+    listed,
+    p_value,
+    percents,
+)
 from autointerp.text import count
 
 AFTER = "density"
@@ -104,7 +112,7 @@ def show(material: Material) -> list[Block]:
             "which is most of it, counts for most. “More than silent” is a unit's mean where it "
             "fires less its mean where it is silent, over the units that have both, with the "
             "p-value of a sign-flip test; “other” uses only contexts in which this unit is known "
-            "to be silent. Intervals are at 95 %, over units."
+            f"to be silent. Intervals are at {level_text(material)}, over units."
         )
     )
     blocks += assumed_silence(material)
