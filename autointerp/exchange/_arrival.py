@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autointerp import exchange, extensions
-from autointerp.errors import BadInput, ExchangeError, RunMismatch
+from autointerp.errors import BadInput, ExchangeError, RunMismatch, UnknownName
 from autointerp.exchange import ForeignContext, ForeignUnit, ImportOptions
 from autointerp.exchange._windows import is_finite, strongest
 from autointerp.files import check_readable_twice
@@ -122,7 +122,8 @@ def import_units(
     except OSError as error:
         raise ExchangeError(f"{error.filename} is {error.strerror}") from None
     if form and form not in forms():
-        extensions.load(exchange, "format", form)  # says what there is
+        if form not in extensions.names(exchange):
+            raise UnknownName("format", form, forms())
         raise BadInput(f"--format {form} can only be exported; give one of {', '.join(forms())}")
     form = form or recognised(path)
     is_new = not run_exists(runs / run_name)
@@ -130,7 +131,8 @@ def import_units(
         _check_imported(run_name, runs)
     with open_run(run_name, _settings(options.seed), folder=runs) as run:
         try:
-            return _import(run, path, form, options)
+            with run.turn.lock:  # else another thread may take the same numbers meanwhile
+                return _import(run, path, form, options)
         except BaseException:
             if is_new:  # a file that is refused leaves nothing behind
                 run.discard()

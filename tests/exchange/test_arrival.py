@@ -456,7 +456,7 @@ def test_what_an_imported_run_has_not_is_refused_in_one_line(
         (["notes.md", "--format", "contexts"], "notes.md: "),
         (["notes.md", "--format", "neuronpedia"], "notes.md, line 1: not JSON"),
         (["notes.md", "--format", "delphi"], "notes.md holds no START_END.safetensors"),
-        (["notes.md", "--format", "words"], "unknown format 'words'"),
+        (["notes.md", "--format", "words"], "unknown format 'words' (known: contexts, delphi, "),
         (["notes.md", "--format", "ratings"], "--format ratings can only be exported"),
     ],
 )  # fmt: skip
