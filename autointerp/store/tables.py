@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
 import numpy as np
@@ -216,13 +216,20 @@ def _in_memory(process: int) -> duckdb.DuckDBPyConnection:
 
 def save_table(frame: pandas.DataFrame, path: Path) -> None:
     """Write a data frame to `path`.csv and `path`.parquet."""
+    for suffix in ("csv", "parquet"):
+        save_frame(frame, path.resolve().with_name(f"{path.name}.{suffix}"), suffix)
+
+
+def save_frame(frame: pandas.DataFrame, file: Path, form: Literal["csv", "parquet"]) -> None:
+    """Write a data frame to a file. In CSV no cell is one that a spreadsheet runs."""
     with _in_memory(os.getpid()).cursor() as connection:
         connection.register("saved", frame)
-        for suffix, options in (("csv", "FORMAT csv, HEADER"), ("parquet", "FORMAT parquet")):
-            query = "SELECT * FROM saved"
-            query = neutral_cells(connection, query) if suffix == "csv" else query
-            target = str(path.resolve().with_name(f"{path.name}.{suffix}")).replace("'", "''")
-            connection.execute(f"COPY ({query}) TO '{target}' ({options})")
+        query = "SELECT * FROM saved"
+        if form == "csv":
+            query = neutral_cells(connection, query)
+        target = str(file).replace("'", "''")
+        options = "FORMAT csv, HEADER" if form == "csv" else "FORMAT parquet"
+        connection.execute(f"COPY ({query}) TO '{target}' ({options})")
 
 
 def neutral_cells(connection: duckdb.DuckDBPyConnection, query: str) -> str:
