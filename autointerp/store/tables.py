@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import duckdb
 import numpy as np
 
-from autointerp.errors import StorageError
+from autointerp.errors import BadInput, StorageError
 from autointerp.files import PRIVATE_FILE
 
 if TYPE_CHECKING:
@@ -131,6 +131,10 @@ class Tables:
         try:
             yield
         except duckdb.Error as error:
+            if isinstance(error, duckdb.ConnectionException) and "already closed" in str(error):
+                raise BadInput(
+                    f"run '{self.path.name}' is closed; open it again, or ask inside its `with`"
+                ) from None
             if not is_damage(error):
                 raise
             raise unusable(self.path, error) from None
@@ -185,8 +189,15 @@ class Tables:
         )
 
     def frame(self, query: str, parameters: Sequence[Any] = ()) -> pandas.DataFrame:
-        """Return the rows of a query as a data frame."""
+        """Return the rows of a query as a data frame.
+
+        Raises BadInput for anything but one SELECT; DuckDB's own error, which marks the place, for
+        a query that it cannot read.
+        """
         with self._readable():
+            kinds = [one.type for one in self.connection.extract_statements(query)]
+            if kinds != [duckdb.StatementType.SELECT]:
+                raise BadInput("frame(query) reads, by one SELECT; what was rated is never changed")
             return self.connection.execute(query, list(parameters)).df()
 
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
