@@ -757,7 +757,8 @@ def _pooled(
     level: float,
     pair: tuple[str, str],
 ) -> Iterator[Pooled]:
-    """Yield the primary pair over the raters of a rubric, where several rated both sources.
+    """Yield the primary pair over the raters of a rubric, where several rated two units of both
+    sources: fewer are no comparison.
 
     Its interval is as wide, and its p as large, as the looks at the raters' own make them.
     """
@@ -770,7 +771,7 @@ def _pooled(
         table = part.pivot(index="unit_id", columns="rater", values="score")
         source = units.source.loc[table.index]
         first, second = (table[source == name] for name in pair)
-        both = [r for r in table if first[r].notna().any() and second[r].notna().any()]
+        both = [r for r in table if min(first[r].count(), second[r].count()) >= 2]
         raters = without_panels(both)
         if len(raters) < 2:
             continue
