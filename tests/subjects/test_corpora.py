@@ -586,6 +586,33 @@ def test_a_kind_of_corpus_that_yields_odd_documents_is_named(
         list(corpus.documents())
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "is_text"),
+    [
+        ("b.csv", "id,text\n1,a\n", True),
+        ("b.csv", '"text"\n"a"\n', True),
+        ("b.csv", "file,licence\na.txt,MIT\n", False),
+        ("b.csv", "id,context\n1,text\n", False),
+        ("b.tsv", "id\tcontent\n", True),
+        ("b.json", '[{"id": 1, "text": "a"}]', True),
+        ("b.json", '{"text": "a"}\n{"text": "b"}\n', True),
+        ("metadata.json", '{"features": {"text": {"dtype": "string"}}}', False),
+        ("b.md", "# A chapter", True),
+        ("README.md", "# The data", False),
+        ("b.html", "<p>text</p>", False),
+    ],
+)
+def test_text_of_a_folder_that_is_of_no_kind_is_said_to_be_left_out(
+    tmp_path: Path, name: str, text: str, is_text: bool
+) -> None:
+    (tmp_path / "a.txt").write_text("a document")
+    (tmp_path / name).write_text(text)
+    corpus = open_corpus(tmp_path)
+    assert [document.content for document in corpus.documents()] == ["a document"]
+    said = f"of {tmp_path} only .txt is read; text that is left out: {name}"
+    assert corpus.notes == ((said,) if is_text else ())
+
+
 def test_a_token_id_below_0_is_refused() -> None:
     with pytest.raises(CorpusError, match="document 3 holds token id -2, below 0"):
         list(tokenised([Document(3, np.array([1, -2]))], list))

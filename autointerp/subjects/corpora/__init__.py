@@ -8,6 +8,8 @@ implemented here, once.
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -32,6 +34,12 @@ Tokenise = Callable[[list[str]], list[list[int]]]
 EACH_HAS = ("recognises", "read", "digest", "extent")  # every file here
 AT_ONCE = 64  # texts tokenised together
 SAMPLED = 256  # documents from which the length of a corpus is estimated
+ABOUT = ("readme", "license", "changelog", "contributing", "citation", "datacard")
+# A column, or a key of the first object, that `jsonl` and `parquet` take for text.
+HEADER = re.compile(rb'[^\r\n]*?(?:^|[,;\t])\s*"?(?:text|content)"?\s*(?:[,;\t\r\n]|$)')
+OBJECT = re.compile(rb'\s*\[?\s*\{[^{}]*"(?:text|content)"\s*:\s*"')
+HOLDS_TEXT = {".csv": HEADER, ".tsv": HEADER, ".json": OBJECT}
+SHOWN = 5
 SHUFFLED = 10_000  # documents among which the next is drawn
 PACKED = (".gz", ".zst", ".bz2", ".xz", ".lz4", ".zip")  # of which JSON lines may be .gz
 
@@ -45,12 +53,14 @@ class Corpus:
         kind: The file in this folder that reads it.
         seed: Draws the order of documents; None for the order in which they are written.
         options: What the user had to specify about it.
+        notes: What a person should know of it, a sentence each.
     """
 
     source: str
     kind: str
     seed: int | None = None
     options: Options = field(default_factory=Options)
+    notes: tuple[str, ...] = ()
 
     def documents(self) -> Iterator[Document]:
         """Yield the documents that are not empty, in an order that depends on the seed alone.
@@ -144,8 +154,9 @@ def open_corpus(
         (kind,) = kinds
         if path.is_dir() and hasattr(modules[kind], "SUFFIXES"):
             _require_all_read(path, modules, kind)
-    _kind(kind)
-    return Corpus(source, kind, seed, options)
+    read: tuple[str, ...] = getattr(_kind(kind), "SUFFIXES", ())
+    notes = _left_out(path, read) if path.is_dir() and read else ()
+    return Corpus(source, kind, seed, options, notes)
 
 
 def _require_all_read(folder: Path, modules: Mapping[str, Any], kind: str) -> None:
@@ -171,6 +182,32 @@ def _require_all_read(folder: Path, modules: Mapping[str, Any], kind: str) -> No
                 f"{path} would be left out ({', '.join(read)} of the folder are read); "
                 f"{'unpack' if is_packed else 'rename'} it, or move it away"
             )
+
+
+def _left_out(folder: Path, read: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a note on files that are not read and hold text in the form of a corpus, if any; a
+    README.md and metadata hold none."""
+    beside = [
+        str(path.relative_to(folder))
+        for path in sorted(folder.rglob("*"))
+        if not path.name.endswith(read) and path.is_file() and _may_hold_text(path)
+    ]
+    if not beside:
+        return ()
+    listed = ", ".join(beside[:SHOWN]) + (", …" if len(beside) > SHOWN else "")
+    return (f"of {folder} only {', '.join(read)} is read; text that is left out: {listed}",)
+
+
+def _may_hold_text(path: Path) -> bool:
+    """Return whether a file that is of no kind holds documents, by its first bytes."""
+    suffix = path.suffix.lower()
+    if suffix == ".md":
+        return path.stem.lower() not in ABOUT
+    if suffix not in HOLDS_TEXT:
+        return False
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return HOLDS_TEXT[suffix].match(file.read(1 << 12)) is not None
+    return False
 
 
 def _kind(name: str) -> ModuleType:
