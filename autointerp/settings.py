@@ -342,7 +342,7 @@ def check_fields(given: Any, section: str) -> None:
     Raises SettingsError, naming the key.
     """
     plain_fields(given)
-    for key, wanted in _types(type(given)).items():
+    for key, wanted in _types(type(given)).items():  # type: ignore[arg-type]
         value = getattr(given, key)
         label = f"{section}.{key}" if section else key
         if wanted is float and type(value) is int:
