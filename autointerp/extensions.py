@@ -32,11 +32,21 @@ def names(package: ModuleType) -> list[str]:
 def load(package: ModuleType, kind: str, name: str) -> ModuleType:
     """Return the module called `name` in `package`, imported.
 
-    Raises UnknownName, which calls it a `kind` and lists what there is, if there is no such file.
+    Raises UnknownName, which calls it a `kind` and lists what there is, if there is no such file;
+    BadInput, which names the file, if it lacks what the package says that each has (`EACH_HAS`).
     """
     if not _is_file(package, name) and name not in names(package):
         raise UnknownName(kind, name, names(package))
-    return importlib.import_module(f"{package.__name__}.{_module(name)}")
+    module = importlib.import_module(f"{package.__name__}.{_module(name)}")
+    require(module, getattr(package, "EACH_HAS", ()))
+    return module
+
+
+def require(module: ModuleType, members: Sequence[str]) -> None:
+    """Raise BadInput, which names the file of an extension, if it lacks one of these members."""
+    lacking = [name for name in members if not hasattr(module, name)]
+    if lacking:
+        raise BadInput(f"{module.__file__} has no {', '.join(lacking)}; see docs/extending.md")
 
 
 def described(package: ModuleType) -> list[tuple[str, str]]:
@@ -87,7 +97,8 @@ def _assigned(module: ast.Module) -> Iterator[tuple[str, ast.expr]]:
 
 
 def _parsed(package: ModuleType, name: str) -> ast.Module:
-    return ast.parse(_file(package, name).read_text(encoding="utf-8"))
+    file = _file(package, name)
+    return ast.parse(file.read_text(encoding="utf-8"), str(file))
 
 
 def _file(package: ModuleType, name: str) -> Path:

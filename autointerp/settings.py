@@ -11,7 +11,6 @@ import json
 import math
 import re
 import tomllib
-import types
 import typing
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from functools import cache
@@ -93,13 +92,13 @@ class SubjectSettings:
     dtype: str = "auto"
     trust_remote_code: bool = False
 
+    def __post_init__(self) -> None:
+        check_fields(self, "subject")
+
     @property
     def name(self) -> str:
         """What messages call the subject: a hub id, or the name of a file or folder."""
         return Path(self.model).name if Path(self.model).is_absolute() else self.model
-
-    def __post_init__(self) -> None:
-        plain_fields(self)
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,7 @@ class HarvestSettings:
     mask_first: bool = True
 
     def __post_init__(self) -> None:
-        plain_fields(self)
+        check_fields(self, "harvest")
 
 
 @dataclass(frozen=True)
@@ -157,10 +156,7 @@ class SampleSettings:
     max_density: float = 1.0
 
     def __post_init__(self) -> None:
-        plain_fields(self)
-        for name in ("min_density", "max_density"):
-            value = getattr(self, name)
-            _check_range(f"sample.{name} = {_shown(value)}", "sample", name, value)
+        check_fields(self, "sample")
         if self.min_density > self.max_density:
             raise SettingsError(
                 f"sample.min_density = {self.min_density:g} is above sample.max_density = "
@@ -185,7 +181,7 @@ class RunSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        plain_fields(self)
+        check_fields(self, "")
 
     @property
     def digest(self) -> str:
@@ -340,6 +336,25 @@ def plain_fields(given: Any) -> None:
             object.__setattr__(given, one.name, plain(value))
 
 
+def check_fields(given: Any, section: str) -> None:
+    """Put `plain` values into a settings dataclass, and check each; called by its `__post_init__`.
+
+    Raises SettingsError, naming the key.
+    """
+    plain_fields(given)
+    for key, wanted in _types(type(given)).items():  # type: ignore[arg-type]
+        value = getattr(given, key)
+        label = f"{section}.{key}" if section else key
+        if wanted is float and type(value) is int:
+            value = float(value)
+            object.__setattr__(given, key, value)
+        if type(value) is not wanted:
+            kind = KINDS.get(wanted) or f"a {wanted.__name__}"
+            raise SettingsError(f"{label} = {_shown(value)} must be {kind}")
+        if wanted in KINDS:
+            _check_range(f"{label} = {_shown(value)}", section, key, value)
+
+
 def check_number(name: str, value: object) -> None:
     """Raise BadInput if a number is infinite, none at all, below 0, or a whole one over 64 bits.
 
@@ -418,19 +433,12 @@ def from_mapping(kind: type[Settings], content: Any, where: str, section: str = 
             raise SettingsError(
                 f"{where}: unknown key '{label[:LONGEST_SHOWN]}' (known: {', '.join(names)})"
             )
-        wanted = hints[key]
-        if is_dataclass(wanted):
-            values[key] = from_mapping(typing.cast(Any, wanted), value, where, key)
-            continue
-        if wanted is float and type(value) is int:
-            value = float(value)
-        if isinstance(wanted, types.UnionType) or type(value) is not wanted:
-            raise SettingsError(f"{where}: {label} = {_shown(value)} must be {KINDS[wanted]}")
-        _check_range(f"{where}: {label} = {_shown(value)}", section, key, value)
-        values[key] = value
+        is_table = is_dataclass(hints[key])
+        _check_whole(f"{where}: {label} = {_shown(value)}", section, key, value)
+        values[key] = from_mapping(hints[key], value, where, key) if is_table else value
     try:
         return kind(**values)
-    except SettingsError as error:  # of values that do not go together
+    except SettingsError as error:
         raise SettingsError(f"{where}: {error}") from None
 
 
@@ -462,14 +470,19 @@ def _check_range(where: str, section: str, key: str, value: Any) -> None:
         raise SettingsError(f"{where} must be a share from 0 to 1")
     if place == ("harvest", "window") and value == 1:
         raise SettingsError(f"{where} must be 0 or at least 2: BOS and one token")
-    if place in {("subject", "model"), ("subject", "site")} and not value:
-        raise SettingsError(f"{where} must not be empty")
-    if place == ("harvest", "tokens") and 0 < value < LEAST_TOKENS:
-        raise SettingsError(f"{where} must be 0, for all, or at least {LEAST_TOKENS:,}")
     if place in CHOICES and value not in CHOICES[place]:
         raise SettingsError(f"{where} must be {' or '.join(map(repr, CHOICES[place]))}")
     if place == ("subject", "device") and not DEVICE.fullmatch(value):
         raise SettingsError(f"{where} must be cpu, cuda, cuda:N or mps")
+
+
+def _check_whole(where: str, section: str, key: str, value: Any) -> None:
+    """Raise SettingsError for what settings that are written down must say; those that are put
+    together may lack a model yet, and a look at the corpus reads fewer tokens than a harvest."""
+    if (section, key) in {("subject", "model"), ("subject", "site")} and value == "":
+        raise SettingsError(f"{where} must not be empty")
+    if (section, key) == ("harvest", "tokens") and type(value) is int and 0 < value < LEAST_TOKENS:
+        raise SettingsError(f"{where} must be 0, for all, or at least {LEAST_TOKENS:,}")
 
 
 def _check_text(where: str, value: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 import re
 import unicodedata
 from collections import Counter
@@ -82,8 +83,10 @@ def capital(text: str) -> str:
 
 
 def dollars(amount: float) -> str:
-    """Return `$5.00`; of less than a cent `$0.0032`."""
-    return f"${amount:,.4f}" if 0 < amount < 0.01 else f"${amount:,.2f}"
+    """Return `$5.00`; of less than a cent `$0.0032`, or as many digits as it takes to see one."""
+    if not 0 < amount < 0.01:
+        return f"${amount:,.2f}"
+    return f"${amount:,.{max(4, -math.floor(math.log10(amount)))}f}"
 
 
 def exact_dollars(amount: float) -> str:

@@ -1,5 +1,5 @@
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -7,7 +7,15 @@ import pytest
 
 from autointerp import extensions, raters
 from autointerp.apps import cli as commands
+from autointerp.apps.cli._app import build_app
 from autointerp.errors import BadInput, UnknownName
+from autointerp.exchange._arrival import forms
+from autointerp.labs import load_lab
+from autointerp.questions.kinds import load_kind
+from autointerp.questions.scorers import scorer
+from autointerp.reports.panels import Material
+from autointerp.reports.write import assemble
+from autointerp.subjects.corpora import open_corpus
 from autointerp.units import sources
 
 
@@ -35,6 +43,36 @@ def test_files_and_folders_are_extensions_under_their_names_with_hyphens(folder:
 
 def test_an_extension_is_imported_by_its_name_on_the_command_line(folder: ModuleType):
     assert extensions.load(folder, "thing", "two-words").VALUE == 2
+
+
+def test_a_file_that_lacks_what_each_of_its_kind_has_is_named_with_it(folder: ModuleType):
+    folder.EACH_HAS = ("VALUE", "create", "ROLE")
+    with pytest.raises(BadInput, match=r"plain\.py has no create, ROLE; see docs/extending\.md"):
+        extensions.load(folder, "thing", "plain")
+
+
+@pytest.mark.parametrize(
+    ("member", "load"),
+    [
+        ("raters.lexical.create", lambda: raters.load_rater("lexical", raters.RaterOptions())),
+        ("questions.scorers.detection.TASK", lambda: scorer("detection")),
+        ("labs.completions.run", lambda: load_lab("completions")),
+        ("subjects.corpora.jsonl.extent", lambda: open_corpus("corpus.jsonl", "jsonl")),
+        ("exchange.delphi.read", lambda: forms()),
+        ("questions.kinds.token.rule", lambda: load_kind("token")),
+        ("reports.panels.method.AFTER", lambda: assemble(Material((), ()))),
+        ("apps.cli.runs.command", build_app),
+    ],
+)
+def test_of_every_kind_a_file_is_named_with_what_it_lacks(
+    monkeypatch: pytest.MonkeyPatch, member: str, load: Callable[[], object]
+):
+    monkeypatch.delattr(f"autointerp.{member}")
+    file, _, name = member.rpartition(".")
+    with pytest.raises(
+        BadInput, match=rf"{file.replace('.', '/')}\.py has no {name}; see docs/ext"
+    ):
+        load()
 
 
 @pytest.mark.parametrize("name", ["two_words", "_shared", "", "plain.py", "../plain"])

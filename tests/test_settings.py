@@ -1,5 +1,8 @@
 import dataclasses
 import math
+import re
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 from autointerp.errors import BadInput, SettingsError, UnknownName
 from autointerp.raters import RaterOptions
 from autointerp.settings import (
+    CHOICES,
     LEAST_TOKENS,
     HarvestSettings,
     RunSettings,
@@ -85,10 +89,12 @@ def test_every_other_setting_changes_the_digest_and_is_named_as_the_difference()
             if field.name in ("device", "device_map", "rows", "trust_remote_code"):
                 continue
             value = getattr(getattr(base, section), field.name)
-            if isinstance(value, str):
-                changed = value + "x"
+            if isinstance(value, bool):
+                changed = not value
+            elif isinstance(value, str):
+                changed = CHOICES.get((section, field.name), (value + "x",))[-1]
             else:
-                changed = value / 2 if section == "sample" else value + 1  # of shares
+                changed = value / 2 or 0.5 if isinstance(value, float) else value + 2
             part = dataclasses.replace(getattr(base, section), **{field.name: changed})
             other = dataclasses.replace(base, **{section: part})
             assert other.digest != base.digest, field.name
@@ -258,3 +264,25 @@ def test_any_text_is_a_number_of_tokens_or_refused_in_a_line(written: str) -> No
         tokens, said = 0, str(refused)
     assert tokens == 0 or tokens >= LEAST_TOKENS
     assert len(said.splitlines()) <= 1
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: HarvestSettings(top=0), "harvest.top = 0 must be at least 1"),
+        (lambda: HarvestSettings(fires=math.nan), "harvest.fires = nan must be finite"),
+        (lambda: HarvestSettings(explain_share=1.5), "harvest.explain_share = 1.5 must be a share"),
+        (lambda: HarvestSettings(window="9"), "harvest.window = '9' must be a whole number"),
+        (lambda: replace(HarvestSettings(), rows=2.0), "harvest.rows = 2.0 must be a whole number"),
+        (lambda: SubjectSettings(dtype="int8"), "subject.dtype = 'int8' must be 'auto' or"),
+        (lambda: RunSettings(seed=-1), "seed = -1 must not be negative"),
+        (lambda: RunSettings(harvest={"top": 1}), "harvest = {'top': 1} must be a HarvestSettings"),
+    ],
+)
+def test_what_the_file_refuses_is_refused_from_python(make: Callable[[], Any], told: str):
+    with pytest.raises(SettingsError, match=f"^{re.escape(told)}"):
+        make()
+
+
+def test_a_look_at_the_corpus_may_read_fewer_tokens_than_a_harvest():
+    assert HarvestSettings(tokens=500).tokens == 500

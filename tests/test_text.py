@@ -94,8 +94,8 @@ def test_counts_are_written_with_their_noun():
 
 
 def test_dollars_under_a_cent_are_not_nothing_and_a_given_amount_keeps_its_digits():
-    assert [dollars(n) for n in (0, 0.0032, 0.0149, 5, 1234.5)] == [
-        "$0.00", "$0.0032", "$0.01", "$5.00", "$1,234.50",
+    assert [dollars(n) for n in (0, 3.2e-7, 0.00005, 0.0032, 0.0149, 5, 1234.5)] == [
+        "$0.00", "$0.0000003", "$0.00005", "$0.0032", "$0.01", "$5.00", "$1,234.50",
     ]  # fmt: skip
     assert [exact_dollars(n) for n in (0, 0.004, 0.012, 0.5, 5, 1000.125)] == [
         "$0.00", "$0.004", "$0.012", "$0.50", "$5.00", "$1,000.125",

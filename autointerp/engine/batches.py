@@ -404,7 +404,9 @@ async def _store_results(
             f"{provider_id} ({rater.name}): {count(len(waiting), 'call')} without a reply: {words}"
         )
     for request in waiting.values():
-        lost = Reply("", "error", error=words, details={"perhaps_billed": not state.unmade})
+        # What could not be read may be its reply, whatever was made of the rest.
+        billed = bool(unread) or not state.unmade
+        lost = Reply("", "error", error=words, details={"perhaps_billed": billed})
         rows.append((request, lost))
     _store(run, rows, batch, rater, question, counts)
     run.add_batch({**kept, "state": "collected"})

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autointerp import exchange, extensions
-from autointerp.errors import BadInput, ExchangeError, RunMismatch
+from autointerp.errors import BadInput, ExchangeError, RunMismatch, UnknownName
 from autointerp.exchange import ForeignContext, ForeignUnit, ImportOptions
 from autointerp.exchange._windows import is_finite, strongest
 from autointerp.files import check_readable_twice
@@ -52,6 +52,7 @@ BORROWED = 20  # contexts of other units, a unit and split, where a file has no 
 POOL = 4096  # that they are drawn from
 ROWS = 5_000  # written at once
 LENT = 100_000  # contexts of other units that are copied at once
+FORM_HAS = ("recognises", "read")
 NUMBERED = re.compile(r"([0-9]{1,9})([-+]?)")
 
 
@@ -71,11 +72,18 @@ class ImportCounts:
 
 def forms() -> list[str]:
     """Return the names of the forms in which units come in."""
-    return [name for name in extensions.names(exchange) if hasattr(_form(name), "recognises")]
+    return [
+        name
+        for name in extensions.names(exchange)
+        if any(hasattr(_form(name), member) for member in FORM_HAS)
+    ]
 
 
 def _form(name: str) -> ModuleType:
-    return extensions.load(exchange, "format", name)
+    module = extensions.load(exchange, "format", name)
+    if any(hasattr(module, member) for member in FORM_HAS):  # others are of exports alone
+        extensions.require(module, FORM_HAS)
+    return module
 
 
 def recognised(path: Path) -> str:
@@ -114,7 +122,8 @@ def import_units(
     except OSError as error:
         raise ExchangeError(f"{error.filename} is {error.strerror}") from None
     if form and form not in forms():
-        extensions.load(exchange, "format", form)  # says what there is
+        if form not in extensions.names(exchange):
+            raise UnknownName("format", form, forms())
         raise BadInput(f"--format {form} can only be exported; give one of {', '.join(forms())}")
     form = form or recognised(path)
     is_new = not run_exists(runs / run_name)
@@ -122,7 +131,8 @@ def import_units(
         _check_imported(run_name, runs)
     with open_run(run_name, _settings(options.seed), folder=runs) as run:
         try:
-            return _import(run, path, form, options)
+            with run.turn.lock:  # else another thread may take the same numbers meanwhile
+                return _import(run, path, form, options)
         except BaseException:
             if is_new:  # a file that is refused leaves nothing behind
                 run.discard()
@@ -198,8 +208,15 @@ def _unlike_lengths(run: Run) -> str:
 
 
 def _read(path: Path, form: str, options: ImportOptions) -> Iterator[ForeignUnit]:
+    call = f"format '{form}': read()"
     try:
-        yield from _form(form).read(path, options)
+        units = _form(form).read(path, options)
+        extensions.with_members(units, ("__iter__",), call, "an iterator of ForeignUnit")
+        for unit in units:
+            extensions.returned(unit, ForeignUnit, call, ExchangeError, "yield")
+            for context in unit.contexts:
+                extensions.returned(context, ForeignContext, f"{call}.contexts", verb="yield")
+            yield unit
     except OSError as error:  # of the file, not of the run that is written meanwhile
         raise ExchangeError(f"cannot read {path} ({error.strerror or error})") from None
 

@@ -160,11 +160,11 @@ def _against_others(
     return np.stack([np.array(row(counts)), rest]).astype(np.int64)
 
 
-def blindings(run: Run, judgements: Sequence[Judgement]) -> Iterator[Blinding]:
+def blindings(run: Run, judgements: Sequence[Judgement], level: float) -> Iterator[Blinding]:
     """Yield how the blind of each rater held that was asked, on each rubric that was rated."""
     for digest, rubric in {j.rubric_digest: j.rubric for j in judgements}.items():
         for rater in guessers(run, digest):
-            yield replace(blinding_of(run, digest, rater), run=run.name, rubric=rubric)
+            yield replace(blinding_of(run, digest, rater, level), run=run.name, rubric=rubric)
 
 
 def guessers(run: Run, rubric_digest: str) -> list[str]:

@@ -549,6 +549,8 @@ def _superiority(
     if not all(name in pairs for name in primary):
         return None
     first, second = (pairs[name] for name in primary)
+    if min(len(first.by_judge), len(second.by_judge)) < 2:
+        return None
     counted = (
         *primary,
         (len(first.human), len(second.human)),
@@ -579,8 +581,9 @@ def _superiority(
 
 def _rated_alike(first: _Pair, second: _Pair) -> bool:
     """Return whether people's own comparison of two sources stands, which needs no judge: their
-    units count alike."""
-    return first.drawn == second.drawn == Drawn() and bool(len(first.human) and len(second.human))
+    units count alike, and there are enough."""
+    enough = min(len(first.human), len(second.human)) >= 2
+    return first.drawn == second.drawn == Drawn() and enough
 
 
 def _undefined(error: TooFewRatings, pairs: Iterable[_Pair]) -> tuple[Statistic, Statistic]:

@@ -65,7 +65,7 @@ from autointerp.findings.looks import (
 )
 from autointerp.findings.mapped import Mapped, maps_of
 from autointerp.findings.matched import MatchedRun, matches_of
-from autointerp.findings.plan import Plan, plan_of, primary_pair
+from autointerp.findings.plan import Plan, level_of, plan_of, primary_pair
 from autointerp.findings.rater_effects import RaterModel, rater_models
 from autointerp.findings.subject import SubjectFacts, about_elsewhere, subject_facts
 from autointerp.findings.trust import trust, verdict
@@ -80,7 +80,6 @@ from autointerp.store.run import Run
 from autointerp.units.sources import source_kinds
 
 ALL_RATERS = "all raters"
-LEVEL = 0.95
 NO_TEST = HypothesisTest(None, None, "", "scorers are compared by the interval alone")
 # What most runs hold nothing of; to ask for it takes long all the same.
 SELDOM = (
@@ -259,9 +258,11 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
     others = "SELECT 1 FROM rating WHERE NOT starts_with(item_id, 'cover-') LIMIT 1"
     held = _held(run)
     labs = tuple(lab_rows_of(run)) if "lab" in held else ()
-    known = tuple(known_concepts_of(run)) if "concept" in held else ()
+    plan = plan_of(run)
+    level = level if level is not None else level_of(plan)
+    known = tuple(known_concepts_of(run, level)) if "concept" in held else ()
     attributions = tuple(attributions_of(run)) if "attributed" in held else ()
-    covers = tuple(covers_of(run)) if "cover_concept" in held else ()
+    covers = tuple(covers_of(run, level)) if "cover_concept" in held else ()
     matches = tuple(matches_of(run)) if "match_side" in held else ()
     maps = tuple(maps_of(run)) if "map_source" in held else ()
     measured = bool(labs or attributions or known or covers or matches or maps)
@@ -277,8 +278,6 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
     scales = _scales(run)
     llm_raters = run.llm_raters()
     seed = run.settings.seed
-    plan = plan_of(run)
-    level = level if level is not None else 1 - plan.alpha if plan else LEVEL
     equivalence = plan.equivalence if plan else EQUIVALENT
     pair = primary_pair(plan)
     family = _tests(scores, units)
@@ -348,10 +347,10 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
         judgements.append(judgement)
     judgements = list(_adjusted(judgements))
     scorers = []
-    for result in scorer_results_of(run):
+    for result in scorer_results_of(run, level):
         if result.contrast is not None:
             compared = _compared_scores(result)
-            reading, look = take_look(run, compared, None, LEVEL, verb, NO_TEST)
+            reading, look = take_look(run, compared, None, level, verb, NO_TEST)
             looks.append(look)
             contrast = reading.interval(*compared.scores)
             result = replace(result, contrast=contrast, reading=reading)
@@ -388,9 +387,9 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
         contexts_shown=tuple(one for rubric in rubrics for one in contexts_shown(run, rubric)),
         rater_effects=tuple(rater_models(run, judgements, units, level, pair)),
         calibration=by_people,
-        blinding=tuple(blindings(run, judgements)) if "guess" in held else (),
+        blinding=tuple(blindings(run, judgements, level)) if "guess" in held else (),
         scorers=tuple(scorers),
-        specificity=tuple(specificity_results_of(run)) if "probe" in held else (),
+        specificity=tuple(specificity_results_of(run, level)) if "probe" in held else (),
         explained=tuple(_explained(run)) if "probe" in held else (),
         labs=labs,
         attributions=attributions,
@@ -758,7 +757,8 @@ def _pooled(
     level: float,
     pair: tuple[str, str],
 ) -> Iterator[Pooled]:
-    """Yield the primary pair over the raters of a rubric, where several rated both sources.
+    """Yield the primary pair over the raters of a rubric, where several rated two units of both
+    sources: fewer are no comparison.
 
     Its interval is as wide, and its p as large, as the looks at the raters' own make them.
     """
@@ -771,7 +771,7 @@ def _pooled(
         table = part.pivot(index="unit_id", columns="rater", values="score")
         source = units.source.loc[table.index]
         first, second = (table[source == name] for name in pair)
-        both = [r for r in table if first[r].notna().any() and second[r].notna().any()]
+        both = [r for r in table if min(first[r].count(), second[r].count()) >= 2]
         raters = without_panels(both)
         if len(raters) < 2:
             continue

@@ -14,7 +14,7 @@ import numpy as np
 from autointerp.errors import RubricError
 from autointerp.findings.answers import ContextRating, UnitScore, context_ratings, unit_scores
 from autointerp.findings.looks import Reading
-from autointerp.findings.plan import PRIMARY, in_order, plan_of, primary_pair
+from autointerp.findings.plan import LEVEL, PRIMARY, in_order, level_of, plan_of, primary_pair
 from autointerp.questions.rubric_files import list_rubrics
 from autointerp.stats.decision import Equivalence, equivalence
 from autointerp.stats.dyadic import pair_design_effect
@@ -29,7 +29,6 @@ CHANCE, TOLERANCE = 0.5, 0.05
 SCALE = (0.0, 1.0)  # of scorers
 CONTROL_COLUMNS = ("other", "silent")
 VERIFIED = "other, silent"  # contexts of others in which this unit is known to be silent
-LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -146,15 +145,22 @@ class ScorerResult:
         return None
 
 
-def scorer_results_of(run: Run) -> list[ScorerResult]:
-    """Return what a run's scorers say of its descriptions, compared for the pair of its plan."""
-    return scorer_results(unit_scores(run), primary_pair(plan_of(run)))
+def scorer_results_of(run: Run, level: float | None = None) -> list[ScorerResult]:
+    """Return what a run's scorers say of its descriptions, compared for the pair of its plan.
+
+    `level`: Nominal coverage of intervals; None for the plan's.
+    """
+    plan = plan_of(run)
+    return scorer_results(unit_scores(run), primary_pair(plan), level or level_of(plan))
 
 
 def scorer_results(
-    scores: Sequence[UnitScore], pair: tuple[str, str] = PRIMARY
+    scores: Sequence[UnitScore], pair: tuple[str, str] = PRIMARY, level: float = LEVEL
 ) -> list[ScorerResult]:
-    """Return the results, one for each scorer, explainer, rater and design; `pair` is compared."""
+    """Return the results, one for each scorer, explainer, rater and design; `pair` is compared.
+
+    A control is at chance or not by a test at 5 %, whatever the `level` of intervals.
+    """
     groups: dict[tuple[str, str | None, str, str], list[UnitScore]] = {}
     for unit_score in scores:
         groups.setdefault(
@@ -165,12 +171,12 @@ def scorer_results(
         controls = {unit_score.source: unit_score.is_control for unit_score in members}
         sources = {
             source: _source_score(
-                source, controls[source], [o for o in members if o.source == source]
+                source, controls[source], [o for o in members if o.source == source], level
             )
             for source in in_order(controls)
         }
         first, second = pair
-        contrast = _contrast_of(sources, pair)
+        contrast = _contrast_of(sources, pair, level)
         results.append(
             ScorerResult(name, explainer, rater, design, sources, first, second, *contrast)
         )
@@ -178,22 +184,24 @@ def scorer_results(
 
 
 def _contrast_of(
-    sources: Mapping[str, SourceScore], pair: tuple[str, str]
+    sources: Mapping[str, SourceScore], pair: tuple[str, str], level: float
 ) -> tuple[Statistic | None, Pairs | None, Bounds | None]:
     """Return the probability of superiority of a pair of sources, its pairs and its bounds."""
     if not all(name in sources and len(sources[name].values) >= 2 for name in pair):
         return None, None, None
     first, second = (sources[name] for name in pair)
     return (
-        superiority(first.values, second.values, LEVEL),
-        pairs(first.values, second.values, LEVEL),
+        superiority(first.values, second.values, level),
+        pairs(first.values, second.values, level),
         missing_bounds_superiority(
-            first.values, second.values, (first.missing, second.missing), *SCALE, LEVEL
+            first.values, second.values, (first.missing, second.missing), *SCALE, level
         ),
     )
 
 
-def _source_score(source: str, is_control: bool, scores: list[UnitScore]) -> SourceScore:
+def _source_score(
+    source: str, is_control: bool, scores: list[UnitScore], level: float
+) -> SourceScore:
     own = [unit_score for unit_score in scores if not unit_score.permuted]
     values = [unit_score.score for unit_score in own if unit_score.score is not None]
     outcomes = Counter(unit_score.outcome for unit_score in own if unit_score.score is None)
@@ -209,10 +217,12 @@ def _source_score(source: str, is_control: bool, scores: list[UnitScore]) -> Sou
         source=source,
         is_control=is_control,
         values=np.array(values, dtype=np.float64),
-        scored=_mean(values, "no unit has a score"),
-        with_unknown=_mean(values + [CHANCE] * outcomes["unknown"], "no unit has a score"),
-        bounds=_bounds(values, outcomes.total()),
-        permuted=_mean(permuted, "no unit was tried with another's description", shared=shared),
+        scored=_mean(values, level, "no unit has a score"),
+        with_unknown=_mean(values + [CHANCE] * outcomes["unknown"], level, "no unit has a score"),
+        bounds=_bounds(values, outcomes.total(), level),
+        permuted=_mean(
+            permuted, level, "no unit was tried with another's description", shared=shared
+        ),
         permuted_at_chance=_at_chance(permuted, shared),
         own_at_chance=_at_chance(values),
         outcomes=dict(sorted(outcomes.items())),
@@ -230,22 +240,23 @@ def _source_score(source: str, is_control: bool, scores: list[UnitScore]) -> Sou
 
 def _mean(
     values: Sequence[float],
+    level: float,
     otherwise: str,
     ends: tuple[float, float] = SCALE,
     shared: float = 1.0,
 ) -> Statistic:
     if not values:
-        return Statistic(None, None, None, (0,), "", LEVEL, otherwise)
+        return Statistic(None, None, None, (0,), "", level, otherwise)
     if ends[0] == ends[1]:
-        return mean(values, LEVEL)
+        return mean(values, level)
     # Weighted means may round off the scale.
-    return mean(np.clip(values, *ends), LEVEL, scale=ends, design_effect=shared)
+    return mean(np.clip(values, *ends), level, scale=ends, design_effect=shared)
 
 
-def _bounds(values: Sequence[float], missing: int) -> Bounds | None:
+def _bounds(values: Sequence[float], missing: int, level: float) -> Bounds | None:
     if not values and not missing:
         return None
-    return missing_bounds(np.array(values, dtype=np.float64), missing, *SCALE, LEVEL)
+    return missing_bounds(np.array(values, dtype=np.float64), missing, *SCALE, level)
 
 
 def _at_chance(values: Sequence[float], shared: float = 1.0) -> Equivalence | None:
@@ -316,8 +327,8 @@ class SpecificityResult:
     sources: dict[str, Specificity]
 
 
-def specificity_results_of(run: Run) -> list[SpecificityResult]:
-    """Return what a run's ratings of contexts against descriptions say."""
+def specificity_results_of(run: Run, level: float | None = None) -> list[SpecificityResult]:
+    """Return what a run's ratings of contexts against descriptions say; `level` as above."""
     ratings = context_ratings(run)
     if not ratings:
         return []
@@ -326,13 +337,14 @@ def specificity_results_of(run: Run) -> list[SpecificityResult]:
         scales = {rubric.digest: rubric.scores for rubric in list_rubrics()}
     except RubricError:
         scales = {}
-    return specificity_results(ratings, tokens, scales)
+    return specificity_results(ratings, tokens, scales, level or level_of(plan_of(run)))
 
 
 def specificity_results(
     ratings: Sequence[ContextRating],
     interval_tokens: dict[int, tuple[float, ...]],
     scales: dict[str, tuple[int, ...]],
+    level: float = LEVEL,
 ) -> list[SpecificityResult]:
     """Return the results, one for each rubric, explainer and rater.
 
@@ -355,6 +367,7 @@ def specificity_results(
                 [rating for rating in members if rating.source == source],
                 levels,
                 interval_tokens,
+                level,
             )
             for source in in_order(controls)
         }
@@ -369,6 +382,7 @@ def _specificity(
     ratings: list[ContextRating],
     levels: tuple[int, ...],
     interval_tokens: dict[int, tuple[float, ...]],
+    coverage: float,
 ) -> Specificity:
     units: dict[int, dict[str | int, list[int]]] = {}
     for rating in ratings:
@@ -394,20 +408,21 @@ def _specificity(
         len(units),
         shares,
         counts,
-        plain=_over_units(units.values(), lambda c: _fired(c, None), ends),
+        plain=_over_units(units.values(), lambda c: _fired(c, None), ends, coverage),
         weighted=_mean(
             [
                 value
                 for unit, columns in units.items()
                 if (value := _fired(columns, interval_tokens.get(unit))) is not None
             ],
+            coverage,
             "no context in which a unit fires has a score",
             ends,
         ),
-        silent=_over_units(units.values(), lambda c: _of(c, "silent"), ends),
-        other=_over_units(units.values(), lambda c: _of(c, VERIFIED), ends),
-        over_silent=_over(units, "silent", ends),
-        over_other=_over(units, VERIFIED, ends),
+        silent=_over_units(units.values(), lambda c: _of(c, "silent"), ends, coverage),
+        other=_over_units(units.values(), lambda c: _of(c, VERIFIED), ends, coverage),
+        over_silent=_over(units, "silent", ends, coverage),
+        over_other=_over(units, VERIFIED, ends, coverage),
         unverified=sum(rating.kind == "other" and not rating.is_silent for rating in ratings),
         statuses=dict(sorted(Counter(rating.status for rating in ratings).items())),
         not_silent=len(set(units) - asked_silent),
@@ -415,7 +430,10 @@ def _specificity(
 
 
 def _over(
-    units: Mapping[int, dict[str | int, list[int]]], control: str, ends: tuple[float, float]
+    units: Mapping[int, dict[str | int, list[int]]],
+    control: str,
+    ends: tuple[float, float],
+    level: float,
 ) -> PairedDifference | None:
     """Return a unit's mean where it fires less that of a control, over units that have both."""
     both = [
@@ -427,7 +445,7 @@ def _over(
     if not both or ends[0] == ends[1]:
         return None
     own, beside = np.clip(np.array(both), *ends).T
-    return paired_difference(own, beside, np.random.default_rng(0), scale=ends, level=LEVEL)
+    return paired_difference(own, beside, np.random.default_rng(0), scale=ends, level=level)
 
 
 def _column(rating: ContextRating) -> str | int:
@@ -463,6 +481,7 @@ def _over_units(
     units: Iterable[dict[str | int, list[int]]],
     figure: Callable[[dict[str | int, list[int]]], float | None],
     ends: tuple[float, float],
+    level: float,
 ) -> Statistic:
     values = [value for columns in units if (value := figure(columns)) is not None]
-    return _mean(values, "no unit has such contexts with a score", ends)
+    return _mean(values, level, "no unit has such contexts with a score", ends)

@@ -23,6 +23,7 @@ TEST = (
     "Brunner-Munzel, two-sided; its permutation version where a source has fewer than 50 units or "
     "the other at least half as many again"
 )
+LEVEL = 0.95  # nominal coverage of intervals, where no plan says another
 PRIMARY = ("features", "neurons")  # where no plan names another pair
 SPARE = 1.25  # of `until narrow`: units without a score come on top of what any scores need
 
@@ -237,6 +238,11 @@ def plan_of(run: Run) -> Plan | None:
             "was stored: restore the run from a copy"
         ) from None
     return dataclasses.replace(plan, altered=plan.digest != digest)
+
+
+def level_of(plan: Plan | None) -> float:
+    """Return the nominal coverage of a run's intervals: that of its plan, 95 % without one."""
+    return 1 - plan.alpha if plan else LEVEL
 
 
 def primary_pair(plan: Plan | None) -> tuple[str, str]:

@@ -31,6 +31,8 @@ from autointerp import extensions
 from autointerp.errors import BadInput
 from autointerp.store.run import Run
 
+EACH_HAS = ("COLUMNS", "run")  # every file here
+
 Options = Mapping[str, Any]
 Row = dict[str, Any]
 

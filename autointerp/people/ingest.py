@@ -82,11 +82,12 @@ def _take_in(run: Run, path: Path, reading: Reading, tell: Tell) -> int:
         tell(damage)
     names = dict(run.rows("SELECT name, item_id FROM pack_item WHERE session_id = ?", [digest]))
     new: list[tuple[Entry, str]] = []
-    for rater in sorted(reading.entries):
-        new += _unknown(run, path, reading, rater)
-    if new:
-        for sentence in _store(run, digest, names, new):
-            tell(sentence)
+    with run.turn.lock:  # else another thread may store the same meanwhile
+        for rater in sorted(reading.entries):
+            new += _unknown(run, path, reading, rater)
+        sentences = _store(run, digest, names, new) if new else []
+    for sentence in sentences:
+        tell(sentence)
     return len(new)
 
 

@@ -15,8 +15,8 @@ from typing import Any
 from autointerp.engine.forecast import Forecast, forecast_trials
 from autointerp.engine.work import RatingCounts, pending_work
 from autointerp.errors import BadInput
-from autointerp.findings.answers import texts_of, unit_scores
-from autointerp.findings.descriptions import scorer_results
+from autointerp.findings.answers import texts_of
+from autointerp.findings.descriptions import scorer_results_of
 from autointerp.labs import options_of
 from autointerp.pipeline.ask import ask_pending, common_reasons
 from autointerp.pipeline.events import Note, On, Step, ignore
@@ -361,7 +361,7 @@ def score(job: Job, on: On = ignore) -> dict[str, ScoreResult]:
             on(Step(str(results[name])))
             if counts.stopped:
                 break
-        for result in scorer_results(unit_scores(run)):
+        for result in scorer_results_of(run):
             if result.scorer not in results or result.rater != resolved.rater.name:
                 continue
             is_this = result.design == str(job.design.of(result.scorer))

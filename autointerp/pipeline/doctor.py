@@ -143,7 +143,8 @@ def _settings(path: Path, repair: bool, copies: Copies) -> Finding:
     try:
         read_about(path)
     except StorageError as error:
-        if repair and restore_settings(path, copies):
+        is_private = isinstance(error.__context__, PermissionError)  # and perhaps whole
+        if repair and not is_private and restore_settings(path, copies):
             return Finding(True, SETTINGS, "was restored from the database")
         return Finding(False, SETTINGS, str(error), "" if repair else REPAIR)
     return Finding(True, SETTINGS, "is whole")

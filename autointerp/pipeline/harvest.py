@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,21 +132,27 @@ def harvest_shard(
         on(Harvesting(label, tokens, *expected[0]))
 
     place = job.folder / CHECKPOINTS if folder is None else Path(folder)
+    new = [] if folder else [one for one in (job.folder, job.runs) if not one.exists()]
     if folder is None:
         try:
             job.folder.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
         except OSError as error:
             raise unwritten(job.folder, error, "choose another folder") from None
-    read = read_shard(
-        place,
-        subject,
-        settings,
-        held,
-        wanted,
-        share,
-        progress,
-        lambda text: on(Note(text)),
-    )
+    try:
+        read = read_shard(
+            place,
+            subject,
+            settings,
+            held,
+            wanted,
+            share,
+            progress,
+            lambda text: on(Note(text)),
+        )
+    finally:
+        for made in new:
+            with contextlib.suppress(OSError):  # it holds a shard, unless that was refused
+                made.rmdir()
     if read is None:
         return ShardResult(job.run, name, None)
     file, contents = read

@@ -194,6 +194,8 @@ def _look_at_twin(given: SubjectSettings, site: str, on: On) -> None:
 def _look_at_corpus(given: SubjectSettings, model: HookedLanguageModel, on: On) -> None:
     """Tell the corpus's kind and how its first document begins. Raises CorpusError."""
     corpus = corpus_of(given)
+    for note in corpus.notes:
+        on(Note(note))
     stream = tokenised(corpus.documents(), model.tokenise, model.bos, model.vocabulary)
     _, ids = next(stream, (0, []))
     if not len(ids):

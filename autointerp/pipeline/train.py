@@ -79,7 +79,7 @@ def train_sae(
     model = _model(subject)
     longest = min(window or LONGEST_WINDOW, model.context_length)
     bos = begins_with_bos(subject.bos, None, model)
-    for note in note_of_bos(model) if bos else []:
+    for note in (*corpus.notes, *(note_of_bos(model) if bos else [])):
         on(Noted(note))
     recipe = make_recipe(model.site, corpus.digest, longest, bos)
     weights = ModelRecord(subject.model, subject.revision, subject.dtype, model.digest)

@@ -80,6 +80,7 @@ from autointerp.raters._protocol import (
 )
 
 OPTION_NAMES = {"timeout_s": "timeout"}  # on the command line, where they are other ones
+EACH_HAS = ("create",)  # every file here
 MEMBERS = ("name", "evidence", "is_llm", "request", "send")  # of a Rater
 
 

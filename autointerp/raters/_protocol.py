@@ -308,7 +308,8 @@ class BatchState:
         ended: Nothing more will come; what there is can be read.
         words: The provider's own, for people.
         failure: Why calls without a reply of their own have none; empty if it does not say.
-        unmade: Those calls were never made, so that nobody pays for them.
+        unmade: Those calls were never made, so that nobody pays for them, if all that came back can
+            be read.
     """
 
     ended: bool

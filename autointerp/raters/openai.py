@@ -332,12 +332,16 @@ class OpenAIRater(ServedRaterBase):
                 if name is None:
                     continue
                 streaming = self._client.files.with_streaming_response.content(name)
+                is_gone = True
                 with contextlib.suppress(self.sdk().NotFoundError):  # kept for some weeks only
                     async with streaming as response:
                         async for line in lines_of(response.iter_bytes()):
                             if line.strip():
                                 row = batch_line(line)
                                 yield self._batch_row(row) if row else self.batch_broken(line)
+                    is_gone = False
+                if is_gone and name == batch.output_file_id:
+                    yield "", Reply("", "error", error="the provider has deleted the results")
 
     def _batch_row(self, row: dict[str, Any]) -> tuple[str, Reply]:
         response, error = mapping(row.get("response")), row.get("error")

@@ -24,6 +24,7 @@ from autointerp.reports.page import (
 )
 from autointerp.reports.panels import (
     Answer,
+    Block,
     Figure,
     Heading,
     Material,
@@ -77,6 +78,13 @@ def assemble(material: Material) -> tuple[Panel, ...]:
         shown = modules[name].show(material)
         shown = list(shown) if isinstance(shown, tuple | Iterator) else shown
         blocks = tuple(extensions.returned(shown, list, f"panel '{name}': show()"))
+        for block in blocks:
+            if not isinstance(block, Block):
+                raise BadInput(
+                    f"panel '{name}': show() returned a list with a value of type "
+                    f"{type(block).__name__}; it must hold blocks, such as Prose "
+                    "(docs/extending.md)"
+                )
         if blocks:
             panels.append(Panel(name, modules[name].TITLE, blocks))
     return tuple(panels)

@@ -66,6 +66,8 @@ class Copies:
                 self.folder.mkdir(PRIVATE_FOLDER, exist_ok=True)
                 shutil.copy2(file, self.folder / file.name)
             except OSError as error:
+                with contextlib.suppress(OSError):  # one without a copy
+                    self.folder.rmdir()
                 raise StorageError(
                     f"cannot copy {file} to {self.folder} ({error.strerror}); free some space: "
                     "nothing is changed without a copy"

@@ -265,7 +265,7 @@ class Run(Units, Ratings, Batches, Labs, Matches, Concepts, Firings, Maps, Cover
     def __repr__(self) -> str:
         try:
             held, raters = self._contents()
-        except duckdb.Error:  # closed
+        except (duckdb.Error, BadInput):  # closed
             return f"<run '{self.name}' in {self.path}, closed>"
         units = ", ".join(
             f"{n:,} {source}{' (control)' if is_control else ''}"
@@ -280,7 +280,7 @@ class Run(Units, Ratings, Batches, Labs, Matches, Concepts, Firings, Maps, Cover
         """Return the same as two small tables, for a notebook."""
         try:
             held, raters = self._contents()
-        except duckdb.Error:
+        except (duckdb.Error, BadInput):
             return html.escape(repr(self))
         units = [
             (source, f"{n:,}", "control" if is_control else "studied")

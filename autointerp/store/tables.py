@@ -13,12 +13,12 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
 import numpy as np
 
-from autointerp.errors import StorageError
+from autointerp.errors import BadInput, StorageError
 from autointerp.files import PRIVATE_FILE
 
 if TYPE_CHECKING:
@@ -131,6 +131,10 @@ class Tables:
         try:
             yield
         except duckdb.Error as error:
+            if isinstance(error, duckdb.ConnectionException) and "already closed" in str(error):
+                raise BadInput(
+                    f"run '{self.path.name}' is closed; open it again, or ask inside its `with`"
+                ) from None
             if not is_damage(error):
                 raise
             raise unusable(self.path, error) from None
@@ -185,8 +189,15 @@ class Tables:
         )
 
     def frame(self, query: str, parameters: Sequence[Any] = ()) -> pandas.DataFrame:
-        """Return the rows of a query as a data frame."""
+        """Return the rows of a query as a data frame.
+
+        Raises BadInput for anything but one SELECT; DuckDB's own error, which marks the place, for
+        a query that it cannot read.
+        """
         with self._readable():
+            kinds = [one.type for one in self.connection.extract_statements(query)]
+            if kinds != [duckdb.StatementType.SELECT]:
+                raise BadInput("frame(query) reads, by one SELECT; what was rated is never changed")
             return self.connection.execute(query, list(parameters)).df()
 
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -216,13 +227,20 @@ def _in_memory(process: int) -> duckdb.DuckDBPyConnection:
 
 def save_table(frame: pandas.DataFrame, path: Path) -> None:
     """Write a data frame to `path`.csv and `path`.parquet."""
+    for suffix in ("csv", "parquet"):
+        save_frame(frame, path.resolve().with_name(f"{path.name}.{suffix}"), suffix)
+
+
+def save_frame(frame: pandas.DataFrame, file: Path, form: Literal["csv", "parquet"]) -> None:
+    """Write a data frame to a file. In CSV no cell is one that a spreadsheet runs."""
     with _in_memory(os.getpid()).cursor() as connection:
         connection.register("saved", frame)
-        for suffix, options in (("csv", "FORMAT csv, HEADER"), ("parquet", "FORMAT parquet")):
-            query = "SELECT * FROM saved"
-            query = neutral_cells(connection, query) if suffix == "csv" else query
-            target = str(path.resolve().with_name(f"{path.name}.{suffix}")).replace("'", "''")
-            connection.execute(f"COPY ({query}) TO '{target}' ({options})")
+        query = "SELECT * FROM saved"
+        if form == "csv":
+            query = neutral_cells(connection, query)
+        target = str(file).replace("'", "''")
+        options = "FORMAT csv, HEADER" if form == "csv" else "FORMAT parquet"
+        connection.execute(f"COPY ({query}) TO '{target}' ({options})")
 
 
 def neutral_cells(connection: duckdb.DuckDBPyConnection, query: str) -> str:

@@ -61,7 +61,7 @@ def assemble(
         )
         if settings.tokenizer:
             model.tokenizer = tokenizer_at(settings.tokenizer)
-    notes = [*model.notes]
+    notes = [*model.notes, *corpus.notes]
     if begins_with_bos(settings.bos, loaded, model):
         notes += note_of_bos(model)
     if loaded is not None:

@@ -239,6 +239,7 @@ def test_results_that_a_provider_keeps_no_longer_fail_and_are_asked_again(
     server.batch_fields = {"output_file_id": "gone"}
     counts = collect_batches(run, load_rater)
     assert counts.statuses == {"failed": 5}
+    assert "without a reply: the provider has deleted the results" in counts.failures[0]
     assert not run.open_batches()
     assert submit(run, "openai", server).calls == 5
 
@@ -477,13 +478,22 @@ def test_calls_of_a_batch_that_were_collected_before_it_was_lost_are_not_charged
     assert submit(run, "anthropic", server).calls == 3
 
 
-@pytest.mark.parametrize(("fields", "charged"), [({"status": "expired"}, 0), ({}, 5)])
+@pytest.mark.parametrize(
+    ("fields", "charged"),
+    [
+        ({"status": "expired", "output_file_id": None}, 0),
+        ({"status": "expired", "output_file_id": "gone"}, 5),  # some may have been made
+        ({"status": "cancelled", "output_file_id": "broken"}, 5),
+        ({"output_file_id": "gone"}, 5),
+    ],
+)
 def test_calls_without_a_reply_are_charged_unless_the_provider_never_made_them(
     run: Run, server: LoopbackServer, fields: dict[str, Any], charged: int
 ) -> None:
     submit(run, "openai", server, price_in=2.0, price_out=2.0)
     most_usd = run.committed_usd()
-    server.batch_fields = {**fields, "output_file_id": "gone"}
+    server.files["broken"] = b"a line that was cut"
+    server.batch_fields = fields
     assert collect_batches(run, load_rater).statuses == {"failed": 5}
     assert run.spent_usd() == pytest.approx(most_usd * charged / 5)
 

@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from autointerp.errors import ExchangeError, RunMismatch, StorageError
+from autointerp.errors import AutointerpError, ExchangeError, RunMismatch, StorageError
 from autointerp.exchange import ForeignContext, ForeignUnit, ImportOptions, contexts
 from autointerp.exchange._arrival import (
     BORROWED,
@@ -456,7 +456,7 @@ def test_what_an_imported_run_has_not_is_refused_in_one_line(
         (["notes.md", "--format", "contexts"], "notes.md: "),
         (["notes.md", "--format", "neuronpedia"], "notes.md, line 1: not JSON"),
         (["notes.md", "--format", "delphi"], "notes.md holds no START_END.safetensors"),
-        (["notes.md", "--format", "words"], "unknown format 'words'"),
+        (["notes.md", "--format", "words"], "unknown format 'words' (known: contexts, delphi, "),
         (["notes.md", "--format", "ratings"], "--format ratings can only be exported"),
     ],
 )  # fmt: skip
@@ -776,3 +776,21 @@ def test_a_context_without_a_focus_is_about_its_strongest_token(
     import_units(file, "mine", "contexts", runs=tmp_path)
     with open_run("mine", folder=tmp_path) as run:
         assert run.rows("SELECT focus, interval FROM context") == [(2, 10)]
+
+
+@pytest.mark.parametrize(
+    ("yielded", "words"),
+    [
+        (None, "returned None; it must return an iterator of ForeignUnit"),
+        ([{"unit": 1}], r"yielded a value of type dict; it must yield .*ForeignUnit"),
+        ([ForeignUnit("features", "1", (None,))], "yielded None; it must yield .*ForeignContext"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_format_that_yields_something_else_is_named_and_leaves_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, yielded: Any, words: str
+) -> None:
+    monkeypatch.setattr(contexts, "read", lambda *_: yielded)
+    (tmp_path / "a.jsonl").write_text("{}")
+    with pytest.raises(AutointerpError, match=rf"format 'contexts': read\(\).*{words}"):
+        import_units(tmp_path / "a.jsonl", "odd", "contexts", runs=tmp_path)
+    assert not (tmp_path / "odd").exists()

@@ -412,3 +412,19 @@ def test_all_that_is_said_of_ratings_has_the_level_and_the_pair_of_the_plan(tmp_
     assert contrast is not None
     assert calibration.superiority.judge_only.low == contrast.superiority.low
     assert {round(look.level, 9) for look in found.looks} == {0.99}
+
+
+@pytest.mark.parametrize(("n", "compared"), [(1, False), (2, True)])
+def test_over_raters_and_by_people_a_comparison_needs_two_units_of_each_source_too(
+    tmp_path: Path, n: int, compared: bool
+):
+    """Of one unit each it said 0.50, beside "too few scores to compare" of the rater's own."""
+    with fabricate_run(tmp_path, {"features": 2, "neurons": 2}, contexts=0) as run:
+        for rater in ("model:a", "human:ann"):
+            counts = [0, n, 0, 0, 0]
+            add_all_scores(run, rater, {"features": counts, "neurons": counts})
+        found = compare(run)
+    assert [bool(one.contrasts) for one in found.judgements] == [compared, compared]
+    assert bool(found.pooled) is compared
+    (calibration,) = found.calibration
+    assert (calibration.superiority is not None) is compared

@@ -186,3 +186,19 @@ def test_without_any_score_a_mean_is_undefined_and_not_zero():
     assert one.plain.value is None
     assert one.plain.note
     assert one.shares == {}
+
+
+def test_intervals_are_at_the_level_that_is_asked_for_and_the_control_is_tested_at_5_per_cent():
+    scores = [unit(n, n > 5, 0.5 + n / 40) for n in range(12)]
+    wide, usual = (scorer_results(scores, level=level)[0] for level in (0.99, 0.95))
+    one, other = wide.sources["features"], usual.sources["features"]
+    for figure in ("scored", "with_unknown", "permuted"):
+        assert getattr(one, figure).level == 0.99
+        assert getattr(one, figure).low < getattr(other, figure).low
+    assert one.permuted_at_chance == other.permuted_at_chance
+    ratings = [
+        ContextRating(n, "features", False, "r", "digest", "e", "a", "firing", False, 1, 9, "ok", s)
+        for n, s in enumerate((1, 2, 3, 3))
+    ]
+    (found,) = specificity_results(ratings, {}, SCALES, 0.99)
+    assert found.sources["features"].plain.level == 0.99

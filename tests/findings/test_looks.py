@@ -405,7 +405,9 @@ def test_the_comparison_of_scored_descriptions_is_a_look_too(
 ):
     rate_ten(run, 0)
     scores: list[UnitScore] = []
-    monkeypatch.setattr(comparison_module, "scorer_results_of", lambda run: scorer_results(scores))
+    monkeypatch.setattr(
+        comparison_module, "scorer_results_of", lambda run, level: scorer_results(scores)
+    )
 
     def score(n: int) -> None:
         scores.extend(unit(k, False, 0.6 + k / 100, "features") for k in range(n))

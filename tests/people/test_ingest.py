@@ -1,10 +1,13 @@
 """Journals come in: one that is damaged hinders no other."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from autointerp.people import ingest as ingest_module
 from autointerp.people.assign import plan_session, register
 from autointerp.people.ingest import ingest, ingest_journals, journals_folder
 from autointerp.people.journal import open_journal, write_session
@@ -91,3 +94,26 @@ def test_a_line_that_was_cut_off_is_told_and_is_no_edit(run: Run):
     ingest(run, path, told.append)
     assert rated(run) == {"human:ann": 4}
     assert "1 line was cut off" in told[0]
+
+
+def test_threads_that_read_one_journal_at_once_store_it_once(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+):
+    """Both took the answers for new, and the second ended in DuckDB's error of a key."""
+    path = journal_of(run, "human:ann")
+    read: list[int] = []
+    with open_run(run.name, folder=run.path.parent) as other:
+        second = threading.Thread(target=lambda: read.append(ingest(other, path)))
+        store = ingest_module._store
+
+        def store_while_another_reads(*arguments: Any) -> list[str]:
+            monkeypatch.undo()
+            second.start()
+            second.join(0.1)  # it may be done by now, if nothing makes it wait
+            return store(*arguments)
+
+        monkeypatch.setattr(ingest_module, "_store", store_while_another_reads)
+        assert ingest(run, path) > 0
+        second.join()
+    assert read == [0]
+    assert rated(run) == {"human:ann": 5}

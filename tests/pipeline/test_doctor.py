@@ -13,7 +13,7 @@ from support.loopback.server import Fault, LoopbackServer
 from autointerp.errors import StorageError
 from autointerp.records import Rating
 from autointerp.store.ratings import came_record
-from autointerp.store.repair import diagnose
+from autointerp.store.repair import Copies, diagnose
 from autointerp.store.replies import ReplyJournal
 from autointerp.store.run import open_run
 
@@ -213,6 +213,35 @@ def test_a_database_that_must_not_be_read_is_no_damaged_one(
     with pytest.raises(StorageError, match=r"Permission denied\); let yourself read and write it"):
         diagnose(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["run.duckdb"]
+
+
+def test_settings_that_must_not_be_read_are_not_restored_and_leave_no_folder_of_copies(
+    command_line: Any, own_runs: Path, tiny_run_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = sorted(path.name for path in (own_runs / tiny_run_name).iterdir())
+
+    def refused(*arguments: object, **more: object) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refused)
+    result = command_line("doctor", tiny_run_name)
+    assert result.code == 1
+    assert "Permission denied" in checks_of(result)["run.toml"]
+    assert sorted(path.name for path in (own_runs / tiny_run_name).iterdir()) == before
+
+
+def test_a_copy_that_cannot_be_made_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run.toml").write_text("")
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copy2", full)
+    with pytest.raises(StorageError, match="No space left"):
+        Copies(tmp_path).keep(tmp_path / "run.toml")
+    assert [path.name for path in tmp_path.iterdir()] == ["run.toml"]
 
 
 def test_orphans_and_digests_that_do_not_fit_are_told(

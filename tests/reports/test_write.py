@@ -25,7 +25,8 @@ from autointerp.findings.comparison import compare
 from autointerp.pipeline.report import report
 from autointerp.reports import panels, write
 from autointerp.reports.answer import answer
-from autointerp.reports.write import Report, _escaped, in_order
+from autointerp.reports.panels import Material
+from autointerp.reports.write import Report, _escaped, assemble, in_order
 from autointerp.store.run import open_run
 
 
@@ -108,6 +109,12 @@ def test_every_panel_is_found_by_its_file(made: Report):
     assert {panel.name for panel in made.panels} <= set(extensions.names(panels))
     assert made.panels[0].name == "verdict"
     assert made.panels[1].name == "units"
+
+
+def test_a_panel_that_shows_something_else_than_blocks_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("autointerp.reports.panels.verdict.show", lambda material: ["a text"])
+    with pytest.raises(BadInput, match=r"panel 'verdict': show\(\) returned a list with .* str"):
+        assemble(Material((), ()))
 
 
 def test_the_page_asks_for_nothing_from_outside(made: Report):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from autointerp.errors import BadInput
 from autointerp.store.run import Run
 from autointerp.store.tables import save_table
 
@@ -100,3 +101,22 @@ def test_what_was_inserted_is_let_go_before_its_transaction_ends(run: Run):
             run.insert("about", [{"name": str(begin + n), "value": "x"} for n in range(100)])
         assert frames() == before  # an import of 100,000 units inserts hundreds of them
     assert run.rows("SELECT count(*) FROM about WHERE value = 'x'") == [(200,)]
+
+
+@pytest.mark.parametrize(
+    "query", ["DELETE FROM about", "SELECT 1; DELETE FROM about", "SET threads = 1", ""]
+)
+def test_a_data_frame_is_read_by_one_select_and_nothing_is_written(run: Run, query: str):
+    run.insert("about", [{"name": "a", "value": "1"}])
+    with pytest.raises(BadInput, match="by one SELECT"):
+        run.frame(query)
+    assert run.frame("FROM about").name.tolist() == ["a"]
+    with pytest.raises(duckdb.Error, match="nothing"):
+        run.frame("SELECT * FROM nothing")
+
+
+def test_a_run_that_is_closed_is_said_to_be(run: Run):
+    run.close()
+    for ask in (run.frame, run.rows, run.execute):
+        with pytest.raises(BadInput, match=rf"run '{run.name}' is closed; open it again"):
+            ask("SELECT 1")

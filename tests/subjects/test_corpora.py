@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from support import bombs
 
-from autointerp.errors import CorpusError, UnknownName
+from autointerp.errors import BadInput, CorpusError, UnknownName
 from autointerp.subjects import corpora
 from autointerp.subjects.corpora import (
     Document,
@@ -559,3 +559,70 @@ def test_a_column_that_is_no_text_is_named_with_its_type(tmp_path: Path) -> None
     path = parquet(tmp_path / "a.parquet", "SELECT 5 AS text")
     with pytest.raises(CorpusError, match="column text is of type INTEGER; it must be texts"):
         contents(path)
+
+
+@pytest.mark.parametrize(
+    ("read", "words"),
+    [
+        (lambda *_: None, r"read\(\) returned None; it must return"),
+        (lambda *_: "text", "returned one text; it must yield texts"),
+        (lambda *_: [None], "yielded None; a document must be text, or token ids"),
+        (lambda *_: [{"text": "a"}], "yielded a value of type dict; a document"),
+        (lambda *_: [["a", "b"]], "yielded a value of type list; a document"),
+        (
+            lambda *_: [np.array(["a", "b"])],
+            "yielded an array of <U1 with 1 dim",
+        ),
+        (lambda *_: [np.array([1.0])], "yielded an array of float64 with 1"),
+        (lambda *_: [np.array([[1]])], "yielded an array of int64 with 2"),
+    ],
+)
+def test_a_kind_of_corpus_that_yields_odd_documents_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Any, words: str
+) -> None:
+    corpus = open_corpus(written(tmp_path / "a.jsonl", {"text": "a"}))
+    monkeypatch.setattr(corpora.jsonl, "read", read)
+    with pytest.raises(CorpusError, match=rf"kind of corpus 'jsonl': .*{words}"):
+        list(corpus.documents())
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "is_text"),
+    [
+        ("b.csv", "id,text\n1,a\n", True),
+        ("b.csv", '"text"\n"a"\n', True),
+        ("b.csv", "file,licence\na.txt,MIT\n", False),
+        ("b.csv", "id,context\n1,text\n", False),
+        ("b.tsv", "id\tcontent\n", True),
+        ("b.json", '[{"id": 1, "text": "a"}]', True),
+        ("b.json", '{"text": "a"}\n{"text": "b"}\n', True),
+        ("metadata.json", '{"features": {"text": {"dtype": "string"}}}', False),
+        ("b.md", "# A chapter", True),
+        ("README.md", "# The data", False),
+        ("b.html", "<p>text</p>", False),
+    ],
+)
+def test_text_of_a_folder_that_is_of_no_kind_is_said_to_be_left_out(
+    tmp_path: Path, name: str, text: str, is_text: bool
+) -> None:
+    (tmp_path / "a.txt").write_text("a document")
+    (tmp_path / name).write_text(text)
+    corpus = open_corpus(tmp_path)
+    assert [document.content for document in corpus.documents()] == ["a document"]
+    said = f"of {tmp_path} only .txt is read; text that is left out: {name}"
+    assert corpus.notes == ((said,) if is_text else ())
+
+
+def test_a_token_id_below_0_is_refused() -> None:
+    with pytest.raises(CorpusError, match="document 3 holds token id -2, below 0"):
+        list(tokenised([Document(3, np.array([1, -2]))], list))
+
+
+@pytest.mark.parametrize("function", ["digest", "extent"])
+def test_a_kind_of_corpus_that_says_something_odd_of_itself_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    corpus = open_corpus(written(tmp_path / "a.jsonl", {"text": "a"}))
+    monkeypatch.setattr(corpora.jsonl, function, lambda *_: 3)
+    with pytest.raises(BadInput, match=rf"jsonl': {function}\(\) returned a value of type int"):
+        _ = corpus.digest, corpus.length(list)

@@ -6,6 +6,7 @@ from autointerp.findings.answers import UnitScore
 
 # What a comparison holds of units that the run's own subject gave.
 OF_A_HARVEST = {
+    "level": 0.95,
     "units": pd.DataFrame({"source": ["features"], "note": [""]}),
     "imported": pd.DataFrame({"notes": []}),
 }

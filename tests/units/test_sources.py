@@ -8,6 +8,7 @@ from typing import get_args
 import pytest
 
 from autointerp import extensions
+from autointerp.errors import BadInput
 from autointerp.records import Role
 from autointerp.units import sources
 from autointerp.units.sources import described_sources, kind_of
@@ -58,3 +59,13 @@ def test_sources_are_described_without_loading_torch(process_environment: dict[s
         env=process_environment,
     )
     assert child.stdout.split() == [str(len(NAMES)), "False"]
+
+
+@pytest.mark.parametrize("constants", [("contrl", ("a", "b")), ("control", "pairs")])
+def test_a_source_of_another_role_or_one_name_is_refused(monkeypatch, constants):
+    def said(*arguments, **more):
+        return dict(zip(("ROLE", "NAMES"), constants, strict=True))
+
+    monkeypatch.setattr(extensions, "constants", said)
+    with pytest.raises(BadInput, match=r"ROLE must be one of studied, .* and NAMES two texts"):
+        described_sources.__wrapped__()

@@ -79,6 +79,7 @@ def build_app() -> typer.Typer:
                 info.callback = _checked(info.callback, module)
             app.add_typer(module.app, name=name, short_help=module.__doc__)
         else:
+            extensions.require(module, ["command"])
             # The whole first sentence: left to itself, the list cuts it at 45 characters.
             summary = (module.command.__doc__ or "").partition("\n")[0]
             app.command(name, short_help=summary)(_checked(module.command, module))

@@ -19,8 +19,7 @@ def command(
         str | None,
         typer.Option(
             "--format",
-            help="Format of FILE: contexts, delphi, features-md, neuron-explainer, neuronpedia "
-            "or saebench.",
+            help="Format of FILE, by name; a name that there is not lists them.",
             show_default="recognised by content",
         ),
     ] = None,

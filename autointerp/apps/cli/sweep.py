@@ -88,9 +88,11 @@ def command(
             cache_site=cache_site,
         )
     if csv is not None:
-        from autointerp.files import write_text
+        from autointerp.files import partial_file
+        from autointerp.store.tables import save_frame
 
-        write_text(csv, result.sweep.frame().to_csv(index=False))
+        with partial_file(csv) as partial:
+            save_frame(result.sweep.frame(), partial, "csv")
     if as_json:
         typer.echo(json.dumps(findings_json(result), allow_nan=False))
         return

@@ -25,6 +25,7 @@ from autointerp.questions.labelled_text import LabelledText, Mask
 
 T = TypeVar("T")
 
+EACH_HAS = ("LEVEL", "rule")  # every file here
 SPARSE, BROAD = 0.02, 0.15  # largest share of tokens, of a concept and of a passage's character
 
 

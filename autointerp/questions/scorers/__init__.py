@@ -38,6 +38,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from autointerp import extensions
+from autointerp.errors import BadInput
 from autointerp.questions.contexts import over_intervals, silent_contexts
 from autointerp.questions.cuts import cut, look_of, matched_decoys, token_counts
 from autointerp.questions.explain import EXPLAINING
@@ -48,6 +49,7 @@ from autointerp.questions.trials import Piece, passage_number
 from autointerp.records import Context
 from autointerp.stats.ranks import auc
 
+EACH_HAS = ("TASK", "COUNT", "PER_CALL", "choose", "measure")  # every file here
 LEAST = 3  # of either kind; fewer are no measurement
 
 
@@ -165,6 +167,8 @@ class Scorer(Protocol):
 def scorer(name: str) -> Scorer:
     """Return the scorer called `name`. Raises UnknownName, listing what there is."""
     module: ModuleType = extensions.load(sys.modules[__name__], "scorer", name)
+    if not isinstance(module.TASK, Task):
+        raise BadInput(f"{module.__file__}: TASK must be made by make_task; see docs/extending.md")
     return cast(Scorer, module)
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from autointerp.store.run import Run
 
 
+EACH_HAS = ("AFTER", "TITLE", "show")  # every file here
 MOST_PICTURES = 4  # of a kind, one for each rating; a page of more is long and slow
 
 

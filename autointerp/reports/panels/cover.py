@@ -6,7 +6,7 @@ import pandas as pd
 
 from autointerp.findings.cover import Cover
 from autointerp.reports.panels import Block, Material, Prose, Table
-from autointerp.reports.words import flat, interval
+from autointerp.reports.words import flat, interval, level_text
 
 AFTER = "concepts"
 TITLE = "Coverage of concepts"
@@ -23,7 +23,8 @@ def show(material: Material) -> list[Block]:
             "that fire most strongly on it (`autointerp cover`, whose page has every concept). "
             "Random units are judged in the same queue: a judge that says yes of them says it too "
             "easily. All concepts that were asked about count, those on which no unit fires as not "
-            "covered; shares have 95 % intervals, of units the mean over concepts."
+            f"covered; shares have {level_text(material)} intervals, of units the mean over "
+            "concepts."
         )
     ]
     for _, one in found:

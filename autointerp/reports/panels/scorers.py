@@ -15,6 +15,7 @@ from autointerp.reports.words import (
     counted,
     flat,
     interval,
+    level_text,
     listed,
     number,
     percents,
@@ -59,9 +60,9 @@ def show(material: Material) -> list[Block]:
             "detection and fuzzing a score is 0.5 and what a unit's own description gets above "
             "this control. The control "
             f"counts as at chance where an equivalence test (TOST) puts its mean within {CHANCE} ± "
-            f"{TOLERANCE}; with few units the answer is “too few to tell”. Intervals are at 95 %, "
-            "over units; where units share calls, the control's allows for descriptions that are "
-            "tried on several."
+            f"{TOLERANCE}; with few units the answer is “too few to tell”. Intervals are "
+            f"at {level_text(material)}, over units; where units share calls, the control's allows "
+            "for descriptions that are tried on several."
         ),
         *_output_side({result.scorer for _, result in results}),
         *assumed_silence(material),

@@ -19,7 +19,15 @@ from autointerp.reports.colours import INK
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
 from autointerp.reports.panels._silence import assumed_silence
 from autointerp.reports.style import headline, plain_axes, sheet
-from autointerp.reports.words import equals, flat, interval, listed, p_value, percents
+from autointerp.reports.words import (
+    equals,
+    flat,
+    interval,
+    level_text,
+    listed,
+    p_value,
+    percents,
+)
 from autointerp.text import count
 
 AFTER = "density"
@@ -37,6 +45,9 @@ def show(material: Material) -> list[Block]:
     for place, (run, result) in enumerate(results):
         suffix = f"-{place + 1}" if len(results) > 1 else ""
         label = _label(result, run if material.several_runs else "")
+        if not _is_answered(result):
+            blocks.append(Prose(f"{label}: no context has a score.", lead="Nothing to say."))
+            continue
         blocks.append(
             Figure(
                 name=f"specificity{suffix}",
@@ -74,6 +85,8 @@ def show(material: Material) -> list[Block]:
             summary=True,
         )
     )  # fmt: skip
+    if not any(_is_answered(result) for _, result in results):
+        return blocks
     blocks.append(
         Table(
             name="specificity_shares",
@@ -104,7 +117,7 @@ def show(material: Material) -> list[Block]:
             "which is most of it, counts for most. “More than silent” is a unit's mean where it "
             "fires less its mean where it is silent, over the units that have both, with the "
             "p-value of a sign-flip test; “other” uses only contexts in which this unit is known "
-            "to be silent. Intervals are at 95 %, over units."
+            f"to be silent. Intervals are at {level_text(material)}, over units."
         )
     )
     blocks += assumed_silence(material)
@@ -180,6 +193,11 @@ def _label(result: SpecificityResult, run: str) -> str:
     return " · ".join(part for part in (run, result.rubric, who) if part)
 
 
+def _is_answered(result: SpecificityResult) -> bool:
+    """Return whether a context has a score."""
+    return any(figures.shares for figures in result.sources.values())
+
+
 def draw(result: SpecificityResult) -> Drawing:
     """Return stacked shares of scores against activation, one picture a source."""
     sources = list(result.sources.values())
@@ -204,10 +222,8 @@ def draw(result: SpecificityResult) -> Drawing:
             tick.set_rotation(90 if isinstance(column, str) else 0)
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
         mean = "" if figures.plain.value is None else f", mean {figures.plain.value:.2f}"
-        axes.set_title(
-            f"{figures.source}{'*' if figures.is_control else ''} ({figures.units} units{mean})",
-            fontsize=9,
-        )
+        name = f"{figures.source}{'*' if figures.is_control else ''}"
+        axes.set_title(f"{name} ({count(figures.units, 'unit')}{mean})", fontsize=9)
         plain_axes(axes)
     for axes in grid.ravel()[len(sources) :]:
         axes.set_visible(False)
@@ -252,7 +268,7 @@ def _alt(result: SpecificityResult) -> str:
             f"{column}: {'/'.join(percents(map(float, shares)))}"
             for column, shares in figures.shares.items()
         )
-        parts.append(f"{figures.source} ({figures.units} units): {each}")
+        parts.append(f"{figures.source} ({count(figures.units, 'unit')}): {each}")
     scores = listed(map(str, result.levels))
     return f"Stacked shares of the scores {scores} by activation. " + ". ".join(parts) + "."
 

@@ -8,10 +8,13 @@ implemented here, once.
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -28,8 +31,15 @@ __all__ = ["Corpus", "Document", "Options", "open_corpus", "stream_windows", "to
 
 Tokenise = Callable[[list[str]], list[list[int]]]
 
+EACH_HAS = ("recognises", "read", "digest", "extent")  # every file here
 AT_ONCE = 64  # texts tokenised together
 SAMPLED = 256  # documents from which the length of a corpus is estimated
+ABOUT = ("readme", "license", "changelog", "contributing", "citation", "datacard")
+# A column, or a key of the first object, that `jsonl` and `parquet` take for text.
+HEADER = re.compile(rb'[^\r\n]*?(?:^|[,;\t])\s*"?(?:text|content)"?\s*(?:[,;\t\r\n]|$)')
+OBJECT = re.compile(rb'\s*\[?\s*\{[^{}]*"(?:text|content)"\s*:\s*"')
+HOLDS_TEXT = {".csv": HEADER, ".tsv": HEADER, ".json": OBJECT}
+SHOWN = 5
 SHUFFLED = 10_000  # documents among which the next is drawn
 PACKED = (".gz", ".zst", ".bz2", ".xz", ".lz4", ".zip")  # of which JSON lines may be .gz
 
@@ -43,12 +53,14 @@ class Corpus:
         kind: The file in this folder that reads it.
         seed: Draws the order of documents; None for the order in which they are written.
         options: What the user had to specify about it.
+        notes: What a person should know of it, a sentence each.
     """
 
     source: str
     kind: str
     seed: int | None = None
     options: Options = field(default_factory=Options)
+    notes: tuple[str, ...] = ()
 
     def documents(self) -> Iterator[Document]:
         """Yield the documents that are not empty, in an order that depends on the seed alone.
@@ -58,8 +70,15 @@ class Corpus:
         Memory holds 10,000 documents where the order is drawn, one otherwise.
         Raises CorpusError if something is malformed, naming where, or if there is no document.
         """
-        read = extensions.load(corpora, "kind of corpus", self.kind).read(self.source, self.options)
-        cleaned = (without_surrogates(c) if isinstance(c, str) else c for c in read)
+        read = _kind(self.kind).read(self.source, self.options)
+        call = f"kind of corpus '{self.kind}': read()"
+        extensions.returned(read, Iterable, call, CorpusError)  # type: ignore[type-abstract]
+        if isinstance(read, str):
+            raise CorpusError(f"{call} returned one text; it must yield texts, one a document")
+        cleaned = (
+            without_surrogates(c) if isinstance(c, str) else _ids(c, f"{call} yielded")
+            for c in read
+        )
         parts = (part for content in cleaned for part in _parted(content, self.options.separator))
         documents = (Document(i, content) for i, content in enumerate(parts) if _holds(content))
         first = next(documents, None)
@@ -70,8 +89,8 @@ class Corpus:
     @property
     def digest(self) -> str:
         """The sha256 of what is read; the order is not part of it."""
-        digest: str = extensions.load(corpora, "kind of corpus", self.kind).digest(self.source)
-        return digest
+        digest = _kind(self.kind).digest(self.source)
+        return extensions.returned(digest, str, f"kind of corpus '{self.kind}': digest()")
 
     def length(self, tokenise: Tokenise) -> Length | None:
         """Return how many tokens the corpus has; None where they cannot be counted or estimated.
@@ -79,11 +98,12 @@ class Corpus:
         Where only documents or bytes can be counted, the first documents say how many tokens one
         has.
         """
-        extent: Extent | None = extensions.load(corpora, "kind of corpus", self.kind).extent(
-            self.source, self.options
-        )
-        if extent is None or extent.unit == "tokens":
-            return None if extent is None else Length(extent.count, exact=True)
+        extent = _kind(self.kind).extent(self.source, self.options)
+        if extent is None:
+            return None
+        extensions.returned(extent, Extent, f"kind of corpus '{self.kind}': extent()")
+        if extent.unit == "tokens":
+            return Length(extent.count, exact=True)
         first = list(islice(replace(self, seed=None).documents(), SAMPLED))
         tokens = sum(len(ids) for _, ids in tokenised(first, tokenise))
         size = len(first)
@@ -116,10 +136,7 @@ def open_corpus(
     if path.exists() and not path.is_file() and not path.is_dir():
         raise CorpusError(f"{source} is neither a file nor a folder; copy it into a file first")
     if kind is None:
-        modules = {
-            name: extensions.load(corpora, "kind of corpus", name)
-            for name in extensions.names(corpora)
-        }
+        modules = {name: _kind(name) for name in extensions.names(corpora)}
         kinds = [name for name, module in modules.items() if module.recognises(source)]
         if len(kinds) > 1:
             raise CorpusError(
@@ -137,8 +154,9 @@ def open_corpus(
         (kind,) = kinds
         if path.is_dir() and hasattr(modules[kind], "SUFFIXES"):
             _require_all_read(path, modules, kind)
-    extensions.load(corpora, "kind of corpus", kind)
-    return Corpus(source, kind, seed, options)
+    read: tuple[str, ...] = getattr(_kind(kind), "SUFFIXES", ())
+    notes = _left_out(path, read) if path.is_dir() and read else ()
+    return Corpus(source, kind, seed, options, notes)
 
 
 def _require_all_read(folder: Path, modules: Mapping[str, Any], kind: str) -> None:
@@ -164,6 +182,50 @@ def _require_all_read(folder: Path, modules: Mapping[str, Any], kind: str) -> No
                 f"{path} would be left out ({', '.join(read)} of the folder are read); "
                 f"{'unpack' if is_packed else 'rename'} it, or move it away"
             )
+
+
+def _left_out(folder: Path, read: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a note on files that are not read and hold text in the form of a corpus, if any; a
+    README.md and metadata hold none."""
+    beside = [
+        str(path.relative_to(folder))
+        for path in sorted(folder.rglob("*"))
+        if not path.name.endswith(read) and path.is_file() and _may_hold_text(path)
+    ]
+    if not beside:
+        return ()
+    listed = ", ".join(beside[:SHOWN]) + (", …" if len(beside) > SHOWN else "")
+    return (f"of {folder} only {', '.join(read)} is read; text that is left out: {listed}",)
+
+
+def _may_hold_text(path: Path) -> bool:
+    """Return whether a file that is of no kind holds documents, by its first bytes."""
+    suffix = path.suffix.lower()
+    if suffix == ".md":
+        return path.stem.lower() not in ABOUT
+    if suffix not in HOLDS_TEXT:
+        return False
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return HOLDS_TEXT[suffix].match(file.read(1 << 12)) is not None
+    return False
+
+
+def _kind(name: str) -> ModuleType:
+    return extensions.load(corpora, "kind of corpus", name)
+
+
+def _ids(value: object, yielded: str) -> NDArray[np.integer]:
+    """Return token ids as a kind of corpus yielded them. Raises CorpusError if they are none."""
+    if isinstance(value, np.ndarray):
+        if value.ndim == 1 and (np.issubdtype(value.dtype, np.integer) or not len(value)):
+            return value
+        held = f"an array of {value.dtype} with {value.ndim} dimensions"
+    else:
+        held = "None" if value is None else f"a value of type {type(value).__name__}"
+    raise CorpusError(
+        f"{yielded} {held}; a document must be text, or token ids as an array of integers with one "
+        "dimension (docs/extending.md)"
+    )
 
 
 def _parted(
@@ -228,6 +290,8 @@ def tokenised(
                 ids = document.content.astype(np.int64)
             while bos is not None and len(ids) and ids[0] == bos:
                 ids = ids[1:]
+            if len(ids) and ids.min() < 0:
+                raise CorpusError(f"document {document.index} holds token id {ids.min()}, below 0")
             if vocabulary is not None and len(ids) and ids.max() >= vocabulary:
                 raise CorpusError(
                     f"document {document.index} holds token id {ids.max()}, the model's "

@@ -27,6 +27,7 @@ from autointerp.subjects.formats._tensors import (
 from autointerp.subjects.hub import no_copy, out_of_reach
 from autointerp.subjects.places import require_sae
 
+EACH_HAS = ("recognises", "load")  # every file here
 SILENT = -1e30  # the bias of a latent that never fires, below any other pre-activation
 
 __all__ = [

@@ -16,12 +16,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeAlias, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autointerp import extensions
+from autointerp.errors import BadInput
 from autointerp.records import Role, SourceKind, Unit
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
     from autointerp.store.run import Run
     from autointerp.subjects import SiteModel, Subject
+
+EACH_HAS = ("ROLE", "NAMES", "create")  # every file here
 
 
 @dataclass(frozen=True)
@@ -206,8 +209,22 @@ def described_sources() -> dict[str, SourceKind]:
     kinds = {}
     for name in extensions.names(folder):
         constants = extensions.constants(folder, name, ["COLOUR"], needed=("ROLE", "NAMES"))
-        kinds[name] = SourceKind(constants["ROLE"], constants["NAMES"], constants.get("COLOUR", ""))
+        role, names = constants["ROLE"], constants["NAMES"]
+        if role not in get_args(Role) or not _is_pair_of_texts(names):
+            raise BadInput(
+                f"source '{name}': ROLE must be one of {', '.join(get_args(Role))}, and NAMES two "
+                f"texts, of one unit and of several; they are {role!r} and {names!r}"
+            )
+        kinds[name] = SourceKind(role, names, constants.get("COLOUR", ""))
     return kinds
+
+
+def _is_pair_of_texts(value: object) -> bool:
+    return (
+        isinstance(value, tuple | list)
+        and len(value) == 2
+        and all(isinstance(one, str) for one in value)
+    )
 
 
 @functools.cache

@@ -56,6 +56,7 @@ def test_shards_and_a_merge_store_what_one_command_stores_and_rate_takes_it(
         (("--shard", "0/0"), "--shard 0/0: N is to be from 1 to 100,000"),
         (("--shard", "0/2", "--merge"), "--merge and --shard: read every shard first, then merge"),
         (("--shards", "x"), "--shards x: give --shard I/N or --merge with it"),
+        (("--shard", "0/2", "-s", "features", "-n", 10**6), "-n 1000000: "),
         (("--shard", "0/2", "-r", "../x"), "unknown run '../x'"),
         (("--merge", "-r", "../x"), "unknown run '../x'"),
         (("--merge",), "runs/main/harvest holds no shard; run `autointerp harvest --shard 0/N`"),

@@ -10,6 +10,7 @@ def test_a_sweep_with_an_untrained_twin_gives_page_csv_and_contrast(
 ):
     make_tiny_twin(tiny_subject, tmp_path / "untrained")
     sae = table("own", str(tiny_subject / "sae.safetensors")) + 'untrained = "untrained"\n'
+    sae += 'recipe = "=1+1"\n'
     (tmp_path / "sweep.toml").write_text(
         sweep_text(tiny_subject, sae).replace("controls = 4", "controls = 0")
     )
@@ -24,6 +25,7 @@ def test_a_sweep_with_an_untrained_twin_gives_page_csv_and_contrast(
     assert (tmp_path / "reports" / "sweep-tiny" / "index.html").is_file()
     frame = pd.read_csv(tmp_path / "table.csv")
     assert frame.sae.tolist() == ["own"]
+    assert frame.recipe.tolist() == ["'=1+1"]  # no formula of a spreadsheet
     assert 0 < frame.l0_low[0] < frame.l0[0] < frame.l0_high[0]
     again = command_line("sweep", "sweep.toml", "--no-rate", "--json")
     assert again.code == 0, again.err

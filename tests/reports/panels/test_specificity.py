@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from support.unit_scores import OF_A_HARVEST
 
-from autointerp.findings.descriptions import specificity_results_of
+from autointerp.findings.answers import ContextRating
+from autointerp.findings.descriptions import specificity_results, specificity_results_of
 from autointerp.reports.panels import Figure, Table, specificity
 from autointerp.stats.paired import paired_difference
 from autointerp.store.run import open_run
+from autointerp.store.tables import save_table
 
 
 def material_of(run):
@@ -45,6 +47,22 @@ def test_tables_hold_plain_and_weighted_means_and_the_shares(tried_run):
     shares = tables["specificity_shares"].frame
     total = shares[[f"share_{level}" for level in range(4)]].sum(axis=1)
     assert total.to_numpy() == pytest.approx(1)
+
+
+def test_ratings_of_which_none_has_a_score_are_said_to_be_and_no_table_is_empty(tmp_path):
+    """The table of their shares had no column, which DuckDB does not write: no report was made."""
+    ratings = [
+        ContextRating(n, "features", False, "r", "digest", "e", "a", "firing", False, 1, 9,
+                      "failed", None)
+        for n in range(2)
+    ]  # fmt: skip
+    found = specificity_results(ratings, {}, {"digest": (0, 1, 2, 3)})
+    comparison = SimpleNamespace(run="main", specificity=found, **OF_A_HARVEST)
+    material = SimpleNamespace(comparisons=(comparison,), several_runs=False)
+    said, table = specificity.show(material)
+    assert said.text == "r · described by e, rated by a: no context has a score."
+    assert table.rows[0][-1] == "2 failed"
+    save_table(table.frame, tmp_path / table.name)
 
 
 def paired(own, control):
