@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -197,13 +198,20 @@ class Seen:
     def longest(self) -> list[int]:
         """Places of the longest tokens."""
         lengths = [len(token.strip()) for token in self.tokens]
-        return [place for place, length in enumerate(lengths) if length == max(lengths)]
+        most = max(lengths)
+        return [place for place, length in enumerate(lengths) if length == most]
 
     @functools.cached_property
     def commonest(self) -> list[int]:
         """Places of the tokens that occur most often."""
         counts = Counter(self.tokens)
-        return [p for p, token in enumerate(self.tokens) if counts[token] == max(counts.values())]
+        most = max(counts.values())
+        return [place for place, token in enumerate(self.tokens) if counts[token] == most]
+
+    @functools.cached_property
+    def long_tokens(self) -> frozenset[str]:
+        """The tokens that are not short: those stand in most texts."""
+        return frozenset(token for token in self.tokens if len(token.strip()) >= 3)
 
 
 Strategy = Callable[[Sequence[Seen]], list[Any]]
@@ -241,14 +249,10 @@ def _usual_mark(call: Sequence[Seen]) -> list[Any]:
     return [mark == usual for mark in marks]
 
 
-def _is_long(token: str) -> bool:
-    return len(token.strip()) >= 3  # short tokens stand in most texts
-
-
 def _elsewhere(call: Sequence[Seen], least: int = 1) -> list[set[str]]:
     """Return for each text its longer tokens that stand in `least` other texts of the call."""
-    texts = Counter(token for seen in call for token in set(filter(_is_long, seen.tokens)))
-    return [{token for token in seen.tokens if texts[token] > least} for seen in call]
+    texts = Counter(token for seen in call for token in seen.long_tokens)
+    return [{token for token in seen.long_tokens if texts[token] > least} for seen in call]
 
 
 def _shared_words(call: Sequence[Seen]) -> list[Any]:
@@ -258,9 +262,14 @@ def _shared_words(call: Sequence[Seen]) -> list[Any]:
 
 def _theme(call: Sequence[Seen]) -> list[Any]:
     """Return yes where a text has the longer token that stands in most texts of the call."""
-    texts = Counter(token for seen in call for token in set(filter(_is_long, seen.tokens)))
-    usual, _ = max(texts.items(), key=lambda pair: (pair[1], len(pair[0])), default=("", 0))
+    usual = _of_most(call)
     return [usual in seen.tokens for seen in call]
+
+
+def _of_most(call: Sequence[Seen]) -> str:
+    """Return the longer token that stands in most texts of the call; "" if there is none."""
+    texts = Counter(token for seen in call for token in seen.long_tokens)
+    return max(texts, key=lambda token: (texts[token], len(token), token), default="")
 
 
 def _marked_elsewhere(call: Sequence[Seen]) -> list[Any]:
@@ -279,8 +288,7 @@ def _predict_shared(call: Sequence[Seen]) -> list[Any]:
 
 def _predict_theme(call: Sequence[Seen]) -> list[Any]:
     """Return the strongest firing on the longer token that stands in most texts of the call."""
-    texts = Counter(token for seen in call for token in set(filter(_is_long, seen.tokens)))
-    usual, _ = max(texts.items(), key=lambda pair: (pair[1], len(pair[0])), default=("", 0))
+    usual = _of_most(call)
     return [
         {place: float(LOUDEST) for place, token in enumerate(seen.tokens, 1) if token == usual}
         for seen in call
@@ -288,11 +296,16 @@ def _predict_theme(call: Sequence[Seen]) -> list[Any]:
 
 
 def _unlike_others(difference: Callable[[Seen, Seen], float]) -> Strategy:
-    """Return yes to the one text of a call that differs most from the others."""
+    """Return yes to the one text of a call that differs most from the others.
+
+    `difference` is 0 of a text and itself, and the same both ways.
+    """
 
     def answer(call: Sequence[Seen]) -> list[Any]:
-        sums = [sum(difference(seen, other) for other in call) for seen in call]
-        return _only(int(np.argmax(sums)))(call)
+        apart = [[0.0] * len(call) for _ in call]
+        for one, other in itertools.combinations(range(len(call)), 2):
+            apart[one][other] = apart[other][one] = difference(call[one], call[other])
+        return _only(int(np.argmax([sum(row) for row in apart])))(call)
 
     return answer
 
@@ -409,9 +422,7 @@ def _clusters(marked: bool, rest: bool) -> Match:
     """
 
     def answer(call: Sequence[Seen], descriptions: int) -> list[set[int]]:
-        tokens = [
-            {_marked(seen)} if marked else set(filter(_is_long, seen.tokens)) for seen in call
-        ]
+        tokens = [{_marked(seen)} if marked else seen.long_tokens for seen in call]
         every = set(range(1, descriptions + 1))
         fits: list[set[int] | None] = [None] * len(call)
         for number in range(1, descriptions + 1):

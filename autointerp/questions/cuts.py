@@ -8,9 +8,9 @@ stands at a place drawn in the same way, and on a token like those on which the 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from math import log2
+from math import ceil, log2
 from typing import NamedTuple
 
 import numpy as np
@@ -51,7 +51,7 @@ def silent_tokens(context: Context) -> list[bool]:
 
 def shown_length(context: Context) -> int:
     """Return how many tokens of a context are shown."""
-    return min(len(context.tokens), int(np.ceil(SHOWN * len(context.tokens))))
+    return min(len(context.tokens), ceil(SHOWN * len(context.tokens)))
 
 
 def offsets(context: Context) -> range:
@@ -113,8 +113,7 @@ def token_counts(contexts: Iterable[Context]) -> Counter[str]:
 # How much a difference weighs, in letters of length; another place is the last resort.
 KIND, IN_TEXT, PLACE, LIKED = 8.0, 10.0, 1e3, 1e4
 
-
-LookFields = tuple[str, int, bool, bool]  # of a `Look`: candidates are made by the thousand
+KINDS = {kind: number for number, kind in enumerate(("word", "piece", "number", "sign", "space"))}
 
 
 class Look(NamedTuple):
@@ -134,30 +133,42 @@ class Look(NamedTuple):
 def look_of(context: Context, piece: Piece) -> Look:
     """Return what can be told of the focus token of a piece."""
     first = piece.last - shown_length(context)  # `piece.first` may be where a character begins
-    (look,) = _looks_in(context)(first, [context.focus - first])
-    return Look(*look)
+    place = context.focus - first
+    looks = _looks_in(context.tokens, shown_length(context))
+    text = context.tokens[context.focus]
+    return Look(text, place, bool(looks.longest[first, place]), bool(looks.repeated[first, place]))
 
 
-def _looks_in(context: Context) -> Callable[[int, Iterable[int]], list[LookFields]]:
-    """Return what tells of the tokens at some places, where the part shown begins at `first`."""
-    lengths = [len(token.strip()) for token in context.tokens]
-    size = shown_length(context)
+class Looks(NamedTuple):
+    """What can be told of a context's tokens in each part of it that may be shown.
 
-    def looks(first: int, places: Iterable[int]) -> list[LookFields]:
-        shown = context.tokens[first : first + size]
-        counts = Counter(shown)
-        longest, most = max(lengths[first : first + size]), max(counts.values())
-        return [
-            (
-                shown[place],
-                place,
-                lengths[first + place] == longest,
-                counts[shown[place]] == most,
-            )
-            for place in places
-        ]
+    Attributes:
+        lengths, kinds: Of each token.
+        longest, repeated: As of `Look`; [begins of the part, places in it].
+    """
 
-    return looks
+    lengths: NDArray[np.float64]
+    kinds: NDArray[np.float64]
+    longest: NDArray[np.bool_]
+    repeated: NDArray[np.bool_]
+
+
+@lru_cache(maxsize=1 << 12)  # asked again and again about the contexts of one unit
+def _looks_in(tokens: tuple[str, ...], size: int) -> Looks:
+    """Return what tells of tokens where `size` of them are shown."""
+    lengths = np.array([len(token.strip()) for token in tokens], np.float64)
+    kinds = np.array([KINDS[shape_of(token)] for token in tokens], np.float64)
+    last_place = {token: place for place, token in enumerate(tokens)}
+    names = np.array([last_place[token] for token in tokens])
+    begins = np.arange(len(tokens) - size + 1)[:, None]
+    shown = begins + np.arange(size)
+    # How often each token stands before each place; the difference of two: between them.
+    before = np.zeros((len(tokens), len(tokens) + 1), np.int32)
+    (names[:, None] == names).cumsum(axis=1, out=before[:, 1:])
+    times = before[shown, begins + size] - before[shown, begins]
+    of_shown = lengths[shown]
+    longest = of_shown == of_shown.max(axis=1, keepdims=True)
+    return Looks(lengths, kinds, longest, times == times.max(axis=1, keepdims=True))
 
 
 def matched_decoys(
@@ -174,24 +185,28 @@ def matched_decoys(
     least cost), so that no rule on what a token looks like tells models from decoys. Tokens of
     `liked` are taken before others. None for a model that no silent token is left for.
     """
-    candidates: list[tuple[LookFields, int]] = []
-    begins, numbers = [], []
-    for number, context in contexts.items():
-        silent = _silent_marks(context, rng)
-        if silent:
-            begins.append(len(candidates))
-            numbers.append(number)
-            candidates += silent
+    of_context = {number: _silent_marks(context, rng) for number, context in contexts.items()}
+    marks = [marks for marks in of_context.values() if len(marks[0])]
+    numbers = [number for number, marks in of_context.items() if len(marks[0])]
     chosen: list[Piece | None] = [None] * len(models)
-    if not candidates or not models:
+    if not marks or not models:
         return chosen
-    cost = _distances(models, [look for look, _ in candidates], counts)
+    firsts, places = (np.concatenate(parts) for parts in zip(*marks, strict=True))
+    begins = np.cumsum([0, *(len(of_one) for of_one, _ in marks)])
+    told = [_told(contexts[n], *of_one, counts) for n, of_one in zip(numbers, marks, strict=True)]
+    cost = _distances(_told_of(models, counts), np.concatenate(told, axis=1))
     if liked:
-        cost -= LIKED * np.array([look[0] in liked for look, _ in candidates])
-    best = np.minimum.reduceat(cost, begins, axis=1)
+        is_liked = [
+            contexts[number].tokens[mark] in liked
+            for number, (first, place) in zip(numbers, marks, strict=True)
+            for mark in (first + place).tolist()
+        ]
+        cost -= LIKED * np.array(is_liked)
+    best = np.minimum.reduceat(cost, begins[:-1], axis=1)
     for row, column in zip(*scipy.optimize.linear_sum_assignment(best), strict=True):
-        of_context = slice(begins[column], [*begins, len(candidates)][column + 1])
-        (_, place, _, _), first = candidates[begins[column] + int(cost[row, of_context].argmin())]
+        begin, end = begins[column], begins[column + 1]
+        candidate = begin + int(cost[row, begin:end].argmin())
+        first, place = int(firsts[candidate]), int(places[candidate])
         number = numbers[column]
         context = contexts[number]
         last = first + shown_length(context)
@@ -199,44 +214,55 @@ def matched_decoys(
     return chosen
 
 
-def _silent_marks(context: Context, rng: np.random.Generator) -> list[tuple[LookFields, int]]:
-    """Return the silent tokens of a context at a place of a focus, in random order, each with where
-    the part shown begins."""
-    is_silent, looks, places = silent_tokens(context), _looks_in(context), offsets(context)
-    marks = []
-    for first in rng.permutation(len(context.tokens) - shown_length(context) + 1).tolist():
-        silent = [place for place in places if is_silent[first + place]]
-        marks += [(look, first) for look in looks(first, silent)]
-    return marks
+def _silent_marks(
+    context: Context, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the silent tokens of a context at a place of a focus, in random order: where the part
+    shown begins, and their places in it."""
+    firsts = rng.permutation(len(context.tokens) - shown_length(context) + 1)
+    places = np.asarray(offsets(context))
+    is_silent = np.array(silent_tokens(context))
+    rows, columns = np.nonzero(is_silent[firsts[:, None] + places])
+    return firsts[rows], places[columns]
 
 
-def _distances(
-    models: Sequence[LookFields], looks: Sequence[LookFields], counts: Counter[str]
-) -> NDArray[np.float64]:
-    """Return [models, looks] how far they are apart, in letters of length."""
+Told = NDArray[np.float64]  # [6, tokens]: length, how frequent, kind, longest, repeated, place
 
-    kinds = {kind: place for place, kind in enumerate(("word", "piece", "number", "sign", "space"))}
 
-    def told(some: Sequence[LookFields]) -> NDArray[np.float64]:
-        """Return [6, looks]: the length, how frequent, the kind, longest, repeated, the place."""
-        told_of = {
-            text: (len(text.strip()), log2(1 + counts[text]), kinds[shape_of(text)])
-            for text in {look[0] for look in some}
-        }
-        rows = [
-            (*told_of[text], longest, repeated, place) for text, place, longest, repeated in some
-        ]
-        return np.array(rows, float).T
+def _told_of(looks: Sequence[Look], counts: Counter[str]) -> Told:
+    rows = [
+        (
+            len(text.strip()),
+            log2(1 + counts[text]),
+            KINDS[shape_of(text)],
+            longest,
+            repeated,
+            place,
+        )
+        for text, place, longest, repeated in looks
+    ]
+    return np.array(rows, np.float64).T
 
-    length, frequency, kind, longest, repeated, place = np.abs(
-        told(models)[:, :, None] - told(looks)[:, None, :]
-    )
-    distances = (
-        length
-        + frequency / 2
-        + KIND * (kind > 0)
-        + IN_TEXT * longest
-        + IN_TEXT * repeated
-        + PLACE * (place > 0)
-    )
+
+def _told(
+    context: Context, firsts: NDArray[np.int64], places: NDArray[np.int64], counts: Counter[str]
+) -> Told:
+    """Return what can be told of silent tokens of a context, see `_silent_marks`."""
+    looks = _looks_in(context.tokens, shown_length(context))
+    frequent = np.array([log2(1 + counts[token]) for token in context.tokens])
+    marks = firsts + places
+    told = np.empty((6, len(marks)))
+    told[0], told[1], told[2] = looks.lengths[marks], frequent[marks], looks.kinds[marks]
+    told[3], told[4] = looks.longest[firsts, places], looks.repeated[firsts, places]
+    told[5] = places
+    return told
+
+
+def _distances(models: Told, candidates: Told) -> NDArray[np.float64]:
+    """Return [models, candidates] how far they are apart, in letters of length."""
+    length, frequency, *others = zip(models[:, :, None], candidates, strict=True)
+    distances = np.abs(np.subtract(*length))
+    distances += np.abs(np.subtract(*frequency)) / 2
+    for (one, other), weight in zip(others, (KIND, IN_TEXT, IN_TEXT, PLACE), strict=True):
+        distances += weight * (one != other)
     return np.asarray(distances)

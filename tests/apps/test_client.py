@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from support.application import served
 
 from autointerp.apps import client as client_module
 from autointerp.apps.client import Client, ServiceError
 from autointerp.apps.service import _snapshots
-from autointerp.apps.service._app import Address, build_app, gated, service_at
 from autointerp.apps.service._models import Limits, NewInvitation, NewRun
 from autointerp.apps.service._tokens import Tokens
 
@@ -21,9 +21,7 @@ from autointerp.apps.service._tokens import Tokens
 def client(tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Client:
     monkeypatch.setattr(_snapshots, "REST", 0.0)
     runs = Path(shutil.copytree(tiny_run, tmp_path / "runs"))
-    http = TestClient(
-        gated(build_app(service_at(runs, Address()))), base_url="http://127.0.0.1:8731"
-    )
+    http = TestClient(served(runs), base_url="http://127.0.0.1:8731")
     return Client("", Tokens(runs).issue("owner")[1], http)
 
 

@@ -136,7 +136,7 @@ def build_app(service: Service) -> FastAPI:
         async with contextlib.AsyncExitStack() as stack:
             for module in modules:  # what a router keeps while the server runs
                 if hasattr(module, "opened"):
-                    await stack.enter_async_context(module.opened(service))
+                    await stack.enter_async_context(module.opened(app.state.service))
             yield
 
     app = FastAPI(

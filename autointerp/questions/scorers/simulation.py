@@ -132,20 +132,17 @@ def _tokens(one: Answered) -> tuple[Floats, Floats, Floats]:
     # Raters see, and are asked about, whole characters.
     whole, levels, _ = whole_characters(tokens, one.context.activations[shown], None)
     assert levels is not None
-    true = np.zeros(len(levels))
-    if one.piece.kind not in ("same token", "neighbour"):  # else verified silent
-        true = np.array(levels, dtype=np.float64)
-    predicted = np.zeros(len(levels))
-    for token, level in one.answer.items():
-        if 1 <= token <= len(levels):
-            predicted[token - 1] = level
     places = offsets(one.context)
     begins = [place for place, token in enumerate(tokens) if token]
-    counted = np.array([places.start <= place < places.stop for place in begins], dtype=bool)
+    counted = [number for number, place in enumerate(begins) if place in places]
     if len(begins) < len(levels):  # all that is shown is inside one character
-        counted = np.ones(len(levels), dtype=bool)
-    lengths = np.array([len(token.strip()) for token in whole], dtype=np.float64)
-    return true[counted], predicted[counted], lengths[counted]
+        counted = list(range(len(levels)))
+    true = np.zeros(len(counted))
+    if one.piece.kind not in ("same token", "neighbour"):  # else verified silent
+        true[:] = [levels[number] for number in counted]
+    predicted = np.array([one.answer.get(number + 1, 0) for number in counted], dtype=np.float64)
+    lengths = np.array([len(whole[number].strip()) for number in counted], dtype=np.float64)
+    return true, predicted, lengths
 
 
 def partial_correlation(rho: float, first: float, second: float) -> float:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from anyio.from_thread import start_blocking_portal
 from fastapi.testclient import TestClient
+from support.application import served
 
-from autointerp.apps.service._app import Address, build_app, gated, service_at
 from autointerp.apps.service._tokens import Tokens
 
 BASE = "http://127.0.0.1:8731"
@@ -41,8 +41,9 @@ def ask(runs: Path) -> Callable[..., TestClient]:
     """Return a client of the service that sends a token, or none: `ask(token)`."""
 
     def client(token: str = "", **headers: str) -> TestClient:
-        app = gated(build_app(service_at(runs, Address())))
         given = {"Authorization": f"Bearer {token}"} if token else {}
-        return TestClient(app, base_url=BASE, headers={**given, **headers}, follow_redirects=False)
+        return TestClient(
+            served(runs), base_url=BASE, headers={**given, **headers}, follow_redirects=False
+        )
 
     return client

@@ -15,13 +15,14 @@ from pathlib import Path
 import pytest
 import uvicorn
 from fastapi.testclient import TestClient
+from support.application import application_of, served
 from support.closed import close_folder
 from support.loopback.server import LoopbackServer
 
 from autointerp.apps.client import Client, ServiceError
 from autointerp.apps.service import _child, _snapshots
 from autointerp.apps.service import jobs as jobs_router
-from autointerp.apps.service._app import Address, Server, build_app, gated, service_at
+from autointerp.apps.service._app import Address, Server, gated, service_at
 from autointerp.apps.service._jobs import (
     Asked,
     Child,
@@ -74,8 +75,7 @@ def client(runs: Path, environment: None, monkeypatch: pytest.MonkeyPatch) -> Te
 
 def new_client(runs: Path, role: str = "owner") -> TestClient:
     _, text = Tokens(runs).issue(role)
-    app = gated(build_app(service_at(runs, Address())))
-    return TestClient(app, base_url=BASE, headers={"Authorization": f"Bearer {text}"})
+    return TestClient(served(runs), base_url=BASE, headers={"Authorization": f"Bearer {text}"})
 
 
 def wanted(server: LoopbackServer, **options: object) -> dict[str, object]:
@@ -350,7 +350,7 @@ def test_a_watcher_whose_token_is_revoked_is_told_no_more(
     monkeypatch.setattr(jobs_router, "POLL_S", 0.01)
     monkeypatch.setattr(jobs_router, "BEAT_S", 0.01)
     client = TestClient(
-        gated(build_app(service_at(runs, Address()))),
+        served(runs),
         base_url=BASE,
         headers={"Authorization": f"Bearer {text}"},
     )
@@ -371,7 +371,7 @@ def test_a_stream_ends_with_its_server_and_does_not_say_that_the_job_has_ended(
     (going_on / "events.jsonl").write_text(json.dumps(event) + "\n")
     monkeypatch.setattr(jobs_router, "POLL_S", 0.01)
     service = service_at(runs, Address())
-    http = TestClient(gated(build_app(service)), base_url=BASE)
+    http = TestClient(gated(application_of(service)), base_url=BASE)
     server = Server(uvicorn.Config(http.app), service)
     stop = threading.Timer(0.2, server.handle_exit, [signal.SIGTERM, None])
     stop.start()

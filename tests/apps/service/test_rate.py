@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from support.application import served
 
-from autointerp.apps.service._app import Address, build_app, gated, router_modules, service_at
+from autointerp.apps.service._app import router_modules
 from autointerp.apps.service._tokens import Tokens
 from autointerp.errors import BadInput
 from autointerp.people.ingest import ingest_journals
@@ -50,7 +51,7 @@ def invited(runs: Path) -> Callable[..., str]:
 @pytest.fixture
 def server(runs: Path):
     """The service as it runs, started and stopped."""
-    with TestClient(gated(build_app(service_at(runs, Address()))), base_url=BASE) as client:
+    with TestClient(served(runs), base_url=BASE) as client:
         client.follow_redirects = False
         yield client
 
@@ -114,7 +115,7 @@ def test_a_server_that_is_stopped_takes_up_where_it_was(invited, runs):
     token = invited()
     deeds = []
     for part in range(3):
-        with TestClient(gated(build_app(service_at(runs, Address()))), base_url=BASE) as client:
+        with TestClient(served(runs), base_url=BASE) as client:
             headers = as_rater(client, token)
             state = client.get("/rate/state", headers=headers).json()
             deeds.append({"id": f"answer-{part:04}", "step": state["steps"][0]["key"],

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from support.application import served
 
 from autointerp.apps.service import _snapshots
-from autointerp.apps.service._app import Address, build_app, gated, service_at
 from autointerp.apps.service._tokens import Tokens
 from autointerp.exchange.ratings import write_ratings
 from autointerp.findings.comparison import compare
@@ -41,8 +41,7 @@ def runs(truth_run: Path, tmp_path: Path) -> Path:
 def client(runs: Path, monkeypatch: pytest.MonkeyPatch) -> TestClient:
     monkeypatch.setattr(_snapshots, "REST", 0.0)
     _, text = Tokens(runs).issue("viewer")
-    app = gated(build_app(service_at(runs, Address())))
-    return TestClient(app, base_url=BASE, headers={"Authorization": f"Bearer {text}"})
+    return TestClient(served(runs), base_url=BASE, headers={"Authorization": f"Bearer {text}"})
 
 
 def test_a_run_is_shown_in_the_counts_of_the_command_line(client: TestClient, runs: Path):
