@@ -1,3 +1,4 @@
+import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -22,10 +23,10 @@ def fabricated(tmp_path: Path):
 
 def documented(method: Callable[..., pandas.DataFrame]) -> list[str]:
     """Return the columns that a method's docstring names, in their order."""
-    columns = (method.__doc__ or "").partition("Columns:")[2]
+    columns = (inspect.getdoc(method) or "").partition("Columns:")[2]
     return [
         name
-        for names in re.findall(r"^ {12}([a-z_]+(?:, [a-z_]+)*): ", columns, re.M)
+        for names in re.findall(r"^ {4}([a-z_]+(?:, [a-z_]+)*): ", columns, re.M)
         for name in names.split(", ")
     ]
 

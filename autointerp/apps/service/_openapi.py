@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
 
-from autointerp.apps.service._problems import MEDIA_TYPE, ProblemDetails
+from autointerp.apps.service._problems import MEDIA_TYPE, ProblemDetails, phrase_of
 
 # Of every route: they come from the gate, the access, or the store.
 ERRORS = (400, 401, 403, 404, 405, 409, 413, 414, 421, 422, 429, 500, 502, 503)
@@ -33,7 +32,7 @@ def specification(app: FastAPI) -> dict[str, Any]:
                 continue
             for status in ERRORS:
                 path[method]["responses"][str(status)] = {
-                    "description": HTTPStatus(status).phrase,
+                    "description": phrase_of(status),
                     "content": {MEDIA_TYPE: problem},
                 }
             if method == "get":

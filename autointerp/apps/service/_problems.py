@@ -41,6 +41,8 @@ STATUS: tuple[tuple[type[AutointerpError], int], ...] = (
     (RaterError, 502),
     (AutointerpError, 500),
 )
+# Python has these from 3.13 on.
+RENAMED = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content"}
 JSON = "send JSON in UTF-8 with `Content-Type: application/json`"
 KNOWN = re.compile(r"\(known: ([^()]+)\)$")  # the end of the line of an unknown name
 RATING_PAGE = '<p><a href="/rate/">Go on rating</a></p>'
@@ -76,6 +78,11 @@ class NotModified(Exception):
         self.tag = tag
 
 
+def phrase_of(status: int) -> str:
+    """Return an HTTP status in the words of RFC 9110, whichever Python's `http` has."""
+    return RENAMED.get(status) or HTTPStatus(status).phrase
+
+
 def status_of(error: AutointerpError) -> int:
     """Return the HTTP status of an error from below."""
     return next(status for kind, status in STATUS if isinstance(error, kind))
@@ -86,7 +93,7 @@ def answer(
 ) -> Response:
     """Return a problem: as a page where a browser asks for one, else as JSON."""
     line = visible(" ".join(detail.split()))
-    title = HTTPStatus(status).phrase
+    title = phrase_of(status)
     wants_page = "text/html" in request.headers.get("accept", "")
     if wants_page and not request.url.path.startswith("/v1"):
         is_rating = line.endswith("/rate/")

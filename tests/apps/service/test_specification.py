@@ -26,6 +26,7 @@ from autointerp.apps.service._app import (
 )
 from autointerp.apps.service._jobs import Asked, Jobs
 from autointerp.apps.service._models import Forecast
+from autointerp.apps.service._problems import phrase_of
 from autointerp.apps.service._tokens import Tokens
 from autointerp.engine.retry import RetryPolicy
 
@@ -252,3 +253,9 @@ def test_a_form_in_place_of_json_is_told_what_to_send(served: FastAPI, texts: di
     )
     assert answer.status_code == 422
     assert answer.json()["remedy"].startswith("send JSON in UTF-8")
+
+
+def test_a_status_has_the_words_of_rfc_9110_whichever_python_serves():
+    assert [phrase_of(status) for status in (404, 413, 414, 422)] == [
+        "Not Found", "Content Too Large", "URI Too Long", "Unprocessable Content"
+    ]  # fmt: skip
