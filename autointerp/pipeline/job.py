@@ -158,6 +158,11 @@ class Job:
             for name, value in given.items():
                 if value is not None:
                     raise BadInput(f"--{name}: {self.rater} is a person; leave it out")
+            if self.until is not None:
+                raise BadInput(
+                    f"{self.until_option}: a person's ratings are looked at by `report`; give --n "
+                    "instead"
+                )
         for name, least in LEAST.items():
             number = getattr(self, name)
             if number is not None:
@@ -176,6 +181,11 @@ class Job:
     def until(self) -> Stopping | None:
         """The stopping rule that is asked for; None for a fixed n."""
         return until(self.until_width, self.until_clear, self.max_n)
+
+    @property
+    def until_option(self) -> str:
+        """The option by which a stopping rule is asked for."""
+        return "--until-clear" if self.until_clear else "--until-width"
 
     @property
     def cache_bytes(self) -> int | None:

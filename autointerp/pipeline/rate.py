@@ -176,9 +176,7 @@ def _refuse_rule(resolved: Resolved) -> None:
     job = resolved.job
     if job.until is None:
         return
-    option = "--until-clear" if job.until_clear else "--until-width"
-    if job.by_person:
-        raise BadInput(f"{option}: a person's ratings are looked at by `report`; give --n instead")
+    option = job.until_option
     if job.batch:
         raise BadInput(f"{option} looks after every few units; --batch answers within a day")
     if resolved.question.about == "description":

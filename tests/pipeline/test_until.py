@@ -221,7 +221,6 @@ def test_looks_are_at_twenty_then_every_ten_and_at_the_last_unit():
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"rater": "human:ann", "options": RaterOptions()}, "a person's ratings are looked at"),
         ({"batch": True}, "--batch answers within a day"),
         ({"rubric": "specificity-0-3"}, "is about descriptions"),
         ({"sources": ("planted",)}, "compares two sources, here features and neurons"),
@@ -238,11 +237,13 @@ def test_what_no_rule_can_do_is_refused_in_one_line(
     assert not server.calls
 
 
-def test_a_rule_and_a_number_exclude_each_other():
+def test_a_rule_excludes_a_number_another_rule_and_a_person():
     with pytest.raises(BadInput, match="--n 30: with --until-width or --until-clear the rule says"):
         Job(n=30, until_width=0.1)
     with pytest.raises(BadInput, match="are two rules"):
         Job(until_clear=True, until_width=0.1, max_n=50)
+    with pytest.raises(BadInput, match="--until-width: a person's ratings are looked at"):
+        Job(rater="human:ann", until_width=0.1)
 
 
 def test_one_source_that_is_named_brings_its_partner_and_one_harvest_serves_all_looks(

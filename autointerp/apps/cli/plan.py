@@ -202,7 +202,10 @@ def command(
         say(f"run '{write}' has this plan since {written.made_at} UTC: {written}")
         say(f"sha256 {written.digest}")
         who = shlex.quote(raters[0]) + server.in_names
-        say(f"next: autointerp rate --run {write} --rater {who}{_asked(rubric, repeats)}")
+        units = ""
+        if job.by_person:  # whose sitting does not open the run, which another may be rating
+            units = f" --source {written.first} --source {written.second} --n {job.n}"
+        say(f"next: autointerp rate --run {write} --rater {who}{units}{_asked(rubric, repeats)}")
         return
     _print_power(
         plan_units(effect, power, alpha, len(scale)),

@@ -66,6 +66,20 @@ def test_the_next_command_of_a_plan_rates_as_often_as_is_planned(
     assert "next: autointerp rate --run main --rater scripted:4 --repeats 2\n" in written.out
 
 
+def test_the_next_command_of_a_person_s_plan_asks_about_the_units_that_are_planned(
+    command_line: Callable[..., Any], tmp_path: Path
+):
+    # A sitting does not read the run's plan: the run may be open elsewhere.
+    fabricate_run(
+        tmp_path / "runs", {"features": 2, "neurons": 2}, contexts=0, imported=True
+    ).close()
+    written = command_line("plan", "--write", "main", "--rater", "human:ann", "--n", 2)
+    asked = ("--run", "main", "--rater", "human:ann", "--source", "features", "--source", "neurons")
+    assert f"next: autointerp rate {' '.join(asked)} --n 2\n" in written.out
+    rule = command_line("plan", "--write", "other", "--rater", "human:ann", "--until-width", 0.1)
+    assert "--until-width: a person's ratings are looked at by `report`" in rule.err
+
+
 def test_a_plan_names_the_rater_that_rate_asks_at_its_server(
     command_line: Callable[..., Any], tmp_path: Path
 ):
