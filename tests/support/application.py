@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -31,4 +32,5 @@ def served(runs: Path, address: Address = LOOPBACK) -> App:
 
 @cache
 def _application() -> FastAPI:
-    return build_app(service_at(Path("nowhere"), LOOPBACK))
+    with tempfile.TemporaryDirectory() as folder:  # each copy has a service of its own
+        return build_app(service_at(Path(folder), LOOPBACK))
