@@ -56,23 +56,24 @@ def test_a_plan_is_written_printed_and_refused_once_something_was_rated(
     assert digest[:12] in shown.out
 
 
+@pytest.fixture
+def unrated(tmp_path: Path) -> None:
+    """The run `main` of two features and two neurons, of which nothing was rated."""
+    units = {"features": 2, "neurons": 2}
+    fabricate_run(tmp_path / "runs", units, contexts=0, imported=True).close()
+
+
 def test_the_next_command_of_a_plan_rates_as_often_as_is_planned(
-    command_line: Callable[..., Any], tmp_path: Path
+    command_line: Callable[..., Any], unrated: None
 ):
-    fabricate_run(
-        tmp_path / "runs", {"features": 2, "neurons": 2}, contexts=0, imported=True
-    ).close()
     written = command_line("plan", "--write", "main", "--rater", "scripted:4", "--repeats", 2)
     assert "next: autointerp rate --run main --rater scripted:4 --repeats 2\n" in written.out
 
 
 def test_the_next_command_of_a_person_s_plan_asks_about_the_units_that_are_planned(
-    command_line: Callable[..., Any], tmp_path: Path
+    command_line: Callable[..., Any], unrated: None
 ):
     # A sitting does not read the run's plan: the run may be open elsewhere.
-    fabricate_run(
-        tmp_path / "runs", {"features": 2, "neurons": 2}, contexts=0, imported=True
-    ).close()
     written = command_line("plan", "--write", "main", "--rater", "human:ann", "--n", 2)
     asked = ("--run", "main", "--rater", "human:ann", "--source", "features", "--source", "neurons")
     assert f"next: autointerp rate {' '.join(asked)} --n 2\n" in written.out
@@ -81,11 +82,8 @@ def test_the_next_command_of_a_person_s_plan_asks_about_the_units_that_are_plann
 
 
 def test_a_plan_names_the_rater_that_rate_asks_at_its_server(
-    command_line: Callable[..., Any], tmp_path: Path
+    command_line: Callable[..., Any], unrated: None
 ):
-    fabricate_run(
-        tmp_path / "runs", {"features": 2, "neurons": 2}, contexts=0, imported=True
-    ).close()
     server = ("--base-url", "http://127.0.0.1:9/v1", "--structured", "choice")
     written = command_line("plan", "--write", "main", "--rater", "openai:m", *server, "--n", 2)
     assert "UTC: openai:m@127.0.0.1:9+choice on" in written.out
