@@ -23,7 +23,7 @@ from autointerp.pipeline.events import Note, On, Step, ignore
 from autointerp.pipeline.harvest import draw
 from autointerp.pipeline.job import Job, Resolved, open_existing, run_for
 from autointerp.pipeline.lab import measured
-from autointerp.pipeline.rate_result import RateResult
+from autointerp.pipeline.rate_result import RateResult, reason_texts
 from autointerp.pipeline.responses import measure_texts, pending_texts, subject_for_texts
 from autointerp.questions.explain import (
     EXPLAIN,
@@ -211,11 +211,8 @@ def _explain(
 
 def _say_failures(run: Run, question: Question, rater: Rater, counts: RatingCounts, on: On) -> None:
     """Say why most of what is no answer is none."""
-    failure, unread = common_reasons(run, question, rater, counts)
-    if failure:
-        on(Note(f"most failed with: {failure}"))
-    if unread:
-        on(Note(f"most replies that are unparsed: {unread}"))
+    for text in reason_texts(*common_reasons(run, question, rater, counts)):
+        on(Note(text))
 
 
 def _explained(run: Run, resolved: Resolved, on: On) -> list[Explanation]:

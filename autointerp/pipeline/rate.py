@@ -17,7 +17,7 @@ from autointerp.pipeline.events import Note, On, Step, Waiting, ignore
 from autointerp.pipeline.guess import GuessResult, ask_guesses, require_model, unguessed_of
 from autointerp.pipeline.harvest import draw
 from autointerp.pipeline.job import Job, Resolved, run_for
-from autointerp.pipeline.rate_result import RateResult
+from autointerp.pipeline.rate_result import RateResult, reason_texts
 from autointerp.pipeline.until import rate_until, rated_of, say_deviations
 from autointerp.questions.guess import guess_rubric
 from autointerp.questions.items import make_items
@@ -99,11 +99,9 @@ class CollectResult:
         lines = [*map(str, self.forgotten), f"run '{self.run}': collected {batches}: {text}"]
         lines += [f"failed: {reason}" for reason in self.counts.failures]
         failure = self.counts.most_common_reason("failed")
-        if failure and not any(failure in said for said in self.counts.failures):
-            lines.append(f"most failed with: {failure}")
+        is_said = any(failure in said for said in self.counts.failures)
         unread = self.counts.most_common_reason("unparsed")
-        if unread:
-            lines.append(f"most replies that are unparsed: {unread}")
+        lines += reason_texts("" if is_said else failure, unread)
         return "\n".join([*lines, *(f"still open: {batch}" for batch in self.counts.open)])
 
 

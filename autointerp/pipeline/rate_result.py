@@ -66,9 +66,12 @@ class RateResult:
     @property
     def reasons(self) -> list[str]:
         """Why ratings that were asked for are none, a line each."""
-        lines = [
-            f"most failed with: {self.failure}" if self.failure else "",
-            f"most replies that are unparsed: {self.unread}" if self.unread else "",
-            self.counts.budget_text,
-        ]
-        return [line for line in lines if line]
+        budget = self.counts.budget_text
+        return [*reason_texts(self.failure, self.unread), *([budget] if budget else [])]
+
+
+def reason_texts(failure: str, unread: str) -> list[str]:
+    """Return why most ratings failed, and why most replies could not be read, a line each; nothing
+    of what is empty."""
+    failed = [f"most failed with: {failure}"] if failure else []
+    return failed + ([f"most replies that are unparsed: {unread}"] if unread else [])
