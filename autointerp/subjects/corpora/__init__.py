@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,6 +135,7 @@ def open_corpus(
     path = Path(source)
     if path.exists() and not path.is_file() and not path.is_dir():
         raise CorpusError(f"{source} is neither a file nor a folder; copy it into a file first")
+    modules: dict[str, ModuleType] = {}
     if kind is None:
         modules = {name: _kind(name) for name in extensions.names(corpora)}
         kinds = [name for name, module in modules.items() if module.recognises(source)]
@@ -152,22 +153,23 @@ def open_corpus(
                 f"a file is known by its suffix, {', '.join(suffixes)}: rename or convert it"
             )
         (kind,) = kinds
-        if path.is_dir() and hasattr(modules[kind], "SUFFIXES"):
-            _require_all_read(path, modules, kind)
-    read: tuple[str, ...] = getattr(_kind(kind), "SUFFIXES", ())
-    notes = _left_out(path, read) if path.is_dir() and read else ()
-    return Corpus(source, kind, seed, options, notes)
+    read: tuple[str, ...] = tuple(getattr(_kind(kind), "SUFFIXES", ()))
+    held = sorted(path.rglob("*")) if read and path.is_dir() else []
+    if modules:  # it was not said how all is to be read
+        _require_all_read(held, read, modules.values())
+    return Corpus(source, kind, seed, options, _left_out(path, held, read))
 
 
-def _require_all_read(folder: Path, modules: Mapping[str, Any], kind: str) -> None:
-    """Raise CorpusError where a folder holds more of a corpus than `kind` reads, or a file twice.
+def _require_all_read(
+    held: Sequence[Path], read: tuple[str, ...], modules: Iterable[ModuleType]
+) -> None:
+    """Raise CorpusError where a folder holds more of a corpus than is `read`, or a file twice.
 
     What is of no kind, such as a README.md or a labels.csv.gz, is left out, and so is a packed copy
     of a file that is read; an archive may hold anything.
     """
-    read = tuple(modules[kind].SUFFIXES)
-    known = tuple(s for module in modules.values() for s in getattr(module, "SUFFIXES", ()))
-    for path in sorted(folder.rglob("*")):
+    known = tuple(s for module in modules for s in getattr(module, "SUFFIXES", ()))
+    for path in held:
         is_packed = path.suffix.lower() in PACKED
         bare = path.with_suffix("") if is_packed else path
         has_twin = is_packed and bare.name.endswith(read) and bare.is_file()
@@ -184,12 +186,12 @@ def _require_all_read(folder: Path, modules: Mapping[str, Any], kind: str) -> No
             )
 
 
-def _left_out(folder: Path, read: tuple[str, ...]) -> tuple[str, ...]:
+def _left_out(folder: Path, held: Sequence[Path], read: tuple[str, ...]) -> tuple[str, ...]:
     """Return a note on files that are not read and hold text in the form of a corpus, if any; a
     README.md and metadata hold none."""
     beside = [
         str(path.relative_to(folder))
-        for path in sorted(folder.rglob("*"))
+        for path in held
         if not path.name.endswith(read) and path.is_file() and _may_hold_text(path)
     ]
     if not beside:
