@@ -195,10 +195,10 @@ class Tables:
         a query that it cannot read.
         """
         with self._readable():
-            kinds = [one.type for one in self.connection.extract_statements(query)]
-            if kinds != [duckdb.StatementType.SELECT]:
+            statements = self.connection.extract_statements(query)
+            if [one.type for one in statements] != [duckdb.StatementType.SELECT]:
                 raise BadInput("frame(query) reads, by one SELECT; what was rated is never changed")
-            return self.connection.execute(query, list(parameters)).df()
+            return self.connection.execute(statements[0], list(parameters)).df()
 
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return the rows of a query as tuples."""
