@@ -210,7 +210,7 @@ def _plain_attributes(sae: Any) -> Iterator[tuple[str, Any]]:
         yield f"{name}:", type(part).__name__
         for key, value in sorted(getattr(part, "__dict__", {}).items()):
             if isinstance(value, PLAIN) and not CHANGING.search(key) and key not in OF_TORCH:
-                yield f"{name}:{key}", value.item() if isinstance(value, np.generic) else value
+                yield f"{name}:{key}", plain(value)
 
 
 def _digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
