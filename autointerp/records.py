@@ -1,7 +1,7 @@
 """What crosses from one room to the next.
 
-Frozen dataclasses without behaviour beyond their own invariants: see `../README.md`, "How it
-works", for the order in which they arise.
+Frozen dataclasses without behaviour beyond their own invariants: see `docs/how_it_works.md`
+for the order in which they arise.
 """
 
 from __future__ import annotations

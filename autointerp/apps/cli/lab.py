@@ -31,8 +31,8 @@ def command(
 ) -> None:
     """Measure units of a run with the model that it was harvested from; the rows are stored.
 
-    `autointerp report` shows them beside the ratings. A lab that runs again replaces its rows of
-    the units that it measures.
+    `autointerp report` shows them beside the ratings. Units that it has measured with the same
+    options are not measured again; with others, their rows are replaced.
 
     Example: autointerp lab logit-effects main --source features --n 20
     """

@@ -45,8 +45,8 @@ def command(
         int,
         typer.Option(
             min=0,
-            help="Units of each source whose control takes calls of its own (simulation, "
-            "intruder); in detection and fuzzing all units have one at no cost.",
+            help="Units of each source whose control takes calls of its own (simulation, intruder, "
+            "embedding, surprisal); in the other scorers all units have one at no cost.",
         ),
     ] = 50,
     hard: Annotated[
