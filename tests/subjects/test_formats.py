@@ -111,6 +111,12 @@ def test_saelens_before_6_is_a_topk_where_its_activation_says_so(tmp_path: Path)
     assert (loaded.site, loaded.l0) == ("layers.3.mlp.added", 4)
 
 
+def test_the_l0_that_saelens_measured_is_what_its_files_promise(tmp_path: Path) -> None:
+    assert load_sae(saelens(tmp_path / "a", metadata={"l0": 5.5})).l0 == 5.5
+    topk = saelens(tmp_path / "b", architecture="topk", k=3, metadata={"num_dead_features": 2})
+    assert load_sae(topk).l0 == 3
+
+
 def test_saelens_keeps_its_bias_convention(tmp_path: Path) -> None:
     same(saelens(tmp_path, architecture="standard", apply_b_dec_to_input=False), RAW)
 
@@ -219,6 +225,15 @@ def test_a_weights_file_stands_for_its_folder(tmp_path: Path) -> None:
     assert load_sae(tmp_path / "c" / "ae.pt").format == "dictionary_learning"
 
 
+def test_another_weights_file_in_the_folder_is_the_one_that_is_read(tmp_path: Path) -> None:
+    other = {**PLAIN, "b_enc": B_ENC + 1}
+    file = saelens(tmp_path) / "before.safetensors"
+    save(other, file)
+    loaded = load_sae(file, format="saelens")
+    torch.testing.assert_close(loaded.sae.b_enc, B_ENC + 1)
+    assert loaded.beside == (file,)
+
+
 def test_a_folder_of_two_formats_asks_which(tmp_path: Path) -> None:
     sparsify(tmp_path)
     saelens(tmp_path, architecture="topk", k=3)
@@ -231,6 +246,14 @@ def test_sparsify_takes_its_site_from_the_folder(tmp_path: Path) -> None:
     loaded = same(sparsify(tmp_path / "layers.3.mlp"), top(SUBTRACTED, 3))
     assert (loaded.format, loaded.site, loaded.l0) == ("sparsify", "layers.3.mlp", 3)
     assert load_sae(sparsify(tmp_path / "layers.5")).site == "layers.5.residual"
+
+
+def test_one_of_several_seeds_of_sparsify_is_of_the_folder_above(tmp_path: Path) -> None:
+    folder = sparsify(tmp_path / "layers.3.mlp" / "seed12")
+    (tmp_path / "config.json").write_text('{"model": "gpt2", "dataset": "c4", "ctx_len": 256}')
+    loaded = load_sae(folder)
+    found = (loaded.site, loaded.hook, loaded.model, loaded.context_size)
+    assert found == ("layers.3.mlp", "layers.3.mlp", "gpt2", 256)
 
 
 def test_a_sparsify_transcoder_reads_the_plain_input_and_skips(tmp_path: Path) -> None:
@@ -277,6 +300,41 @@ def test_a_batchtopk_that_was_never_calibrated_is_a_topk_with_a_note(tmp_path: P
     tensors = {**LINEAR, "b_dec": B_DEC, "k": torch.tensor(3), "threshold": torch.tensor(-1.0)}
     loaded = same(dictionary(tmp_path, "BatchTopKSAE", tensors), top(SUBTRACTED, 3))
     assert "never calibrated" in loaded.notes[0]
+
+
+@pytest.mark.parametrize(("name", "tensors", "expected"), DICTIONARIES)
+def test_a_checkpoint_of_dictionary_learning_is_of_its_trainers_class(
+    name: str, tensors: dict[str, Tensor], expected: Tensor, tmp_path: Path
+) -> None:
+    folder = dictionary(tmp_path, name, {key: 2 * value for key, value in tensors.items()})
+    save(tensors, folder / "checkpoints" / "ae_30.pt")
+    loaded = same(folder / "checkpoints" / "ae_30.pt", expected)
+    assert (loaded.format, loaded.layer) == ("dictionary_learning", 2)
+    assert loaded.beside == (folder / "checkpoints" / "ae_30.pt",)  # it is part of the digest
+    save(tensors, folder / "other.pt")
+    same(folder / "other.pt", expected)
+
+
+@pytest.mark.parametrize(("name", "tensors", "expected"), DICTIONARIES)
+def test_a_backup_of_dictionary_learning_is_scaled_as_it_would_have_been_saved(
+    name: str, tensors: dict[str, Tensor], expected: Tensor, tmp_path: Path
+) -> None:
+    """training.py multiplies biases and thresholds by the norm of the inputs when it saves."""
+    scaled = ("bias", "encoder.bias", "decoder.bias", "b_enc", "b_dec", "threshold")
+    dictionary(tmp_path, name, tensors, lr=0.1)
+    trainer = json.loads((tmp_path / "config.json").read_text())["trainer"]
+    state = {key: v / 4 if key in scaled else v for key, v in tensors.items()}
+    backup = {
+        "step": 20, "ae": state, "optimizer": {"state": {}}, "norm_factor": 4.0,
+        "config": {**trainer, "norm_factor": 4.0},
+    }  # fmt: skip
+    torch.save(backup, tmp_path / "ae.pt")
+    loaded = same(tmp_path, expected)
+    assert loaded.notes == ("a backup of a training that did not come to its end",)
+    # Of a file that does not say that it is a backup it is not known whether it was folded.
+    torch.save({"state_dict": state, "norm_factor": 4.0}, tmp_path / "ae.pt")
+    with pytest.raises(SubjectError, match=r"norm_factor = 4\.0"):
+        load_sae(tmp_path)
 
 
 def test_an_unknown_dictionary_class_is_named(tmp_path: Path) -> None:

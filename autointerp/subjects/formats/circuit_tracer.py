@@ -6,12 +6,13 @@ import re
 from pathlib import Path
 
 from autointerp.errors import SubjectError
-from autointerp.subjects.autoencoder import SparseAutoencoder
+from autointerp.subjects.autoencoder import Activation, SparseAutoencoder
 from autointerp.subjects.formats._recorded import Recorded, activation_named, read_yaml, refused
 from autointerp.subjects.formats._tensors import (
     Flags,
     LoadedAutoencoder,
     check_threshold,
+    latents_a_token,
     need,
     oriented,
     read_safetensors,
@@ -51,16 +52,28 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
         threshold = need(tensors, path, logs[0])[0].exp()
     check_threshold(threshold, path)
     said = activation_named(config.text("activation_function", "activation"), where)
-    activation = "relu" if threshold is None else "jumprelu"
+    activation: Activation = "relu" if threshold is None else "jumprelu"
+    k = None
+    if threshold is None and (said == "topk" or "k" in tensors):
+        activation = "topk"
+        of_file = tensors["k"].flatten().tolist() if "k" in tensors else [None]
+        of_set = config.take("k")
+        k = latents_a_token(of_file[0] if of_set is None else of_set, flags, where)
+        if of_file[0] not in (None, k):
+            raise SubjectError(f"{where} says k {k}, {path.name} {of_file[0]}; correct one of them")
     if said not in (None, activation):
-        raise SubjectError(f"{where} says {said}, the tensors of {path.name} are {activation}")
+        raise SubjectError(
+            f"{where} says {said}, the tensors of {path.name} are {activation}; fetch the files of "
+            "one set"
+        )
     sae = SparseAutoencoder(
         W_enc=oriented(enc, "W_enc", path, len(b_enc), True, False),
         b_enc=b_enc,
         W_dec=oriented(dec, "W_dec", path, len(b_enc), False, False),
         b_dec=b_dec,
         subtract_b_dec=False,
-        activation="relu" if threshold is None else "jumprelu",
+        activation=activation,
+        k=k,
         threshold=threshold,
         W_skip=need(tensors, path, "W_skip")[0].T if "W_skip" in tensors else None,
         transcodes=True,
@@ -80,6 +93,7 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
         site=site_of_hook(hook)[0],
         hook=hook,
         layer=layer,
+        l0=None if k is None else float(k),
         notes=(
             "a transcoder: it reads one site and writes another",
             *refused(left, path, flags.strict),
