@@ -148,7 +148,8 @@ def test_saelens_matrices_may_be_written_either_way(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"architecture": "temporal"}, "architecture 'temporal' is not supported"),
+        ({"architecture": "temporal"}, "'temporal' is not supported: a token's latents depend on"),
+        ({"architecture": "abstopk", "k": 3}, "'abstopk' is not supported: its latents may be bel"),
         ({"activation_fn_str": "tanh-relu"}, "'tanh-relu' is not supported"),
         ({"normalize_activations": "covariance_whitening"}, "fold it and save it again"),
         ({"architecture": "topk"}, "does not say the k of its TopK, latents a token; give k"),
@@ -581,6 +582,19 @@ def test_what_is_not_known_to_be_the_latents_is_refused(make: Any, message: str)
     with pytest.raises(SubjectError, match=message) as refused:
         AdaptedEncoder(Returning(make))
     assert "\n" not in str(refused.value)
+
+
+def test_latents_below_0_are_refused_with_the_way_round() -> None:
+    encoder = AdaptedEncoder(Returning(lambda latents: torch.where(latents > 1, -latents, latents)))
+    with pytest.raises(SubjectError, match=r"returned latents below 0, .* both halves"):
+        encoder.encode(X)
+
+
+def test_an_object_that_wants_attention_heads_apart_is_refused() -> None:
+    wrapped: Any = Dense()
+    wrapped.hook_z_reshaping_mode = True
+    with pytest.raises(SubjectError, match=r"call turn_off_forward_pass_hook_z_reshaping\(\)"):
+        AdaptedEncoder(wrapped)
 
 
 def test_an_object_that_does_not_scale_its_own_inputs_is_refused() -> None:

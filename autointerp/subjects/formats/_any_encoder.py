@@ -48,7 +48,7 @@ class AdaptedEncoder:
             raise SubjectError(
                 f"{type(wrapped).__name__} does not say how wide its input is; give d_in"
             )
-        _check_scale(wrapped)
+        _check_mode(wrapped)
         self.d_in = width
         self._latents = d_sae or _size(wrapped, "d_sae", "num_latents", "dict_size")
         self.d_sae = self.encode(torch.zeros(1, self.d_in)).shape[-1]
@@ -72,6 +72,12 @@ class AdaptedEncoder:
                 f"{width}; give an object whose encode returns all latents"
             )
         latents = latents.float().to(x.device).reshape(*x.shape[:-1], -1)
+        if latents.numel() and float(latents.min()) < 0:
+            raise SubjectError(
+                f"{self._name}.encode returned latents below 0, which no unit has here; give an "
+                "object whose encode returns both halves of them, as "
+                "torch.cat([z.relu(), (-z).relu()], -1)"
+            )
         return latents if columns is None else latents[..., columns.to(latents.device)]
 
     @property
@@ -203,8 +209,15 @@ def _tensors(wrapped: Any) -> list[Tensor]:
     return [v.data for v in held if torch.is_tensor(v) and v.is_floating_point()][:1]
 
 
-def _check_scale(wrapped: Any) -> None:
-    """Raise SubjectError for a SAELens object whose inputs its own `encode` does not scale."""
+def _check_mode(wrapped: Any) -> None:
+    """Raise SubjectError for a SAELens object whose `encode` does not take plain activations: its
+    inputs are not scaled in it, or it wants an axis of attention heads.
+    """
+    if getattr(wrapped, "hook_z_reshaping_mode", False) is True:
+        raise SubjectError(
+            f"{type(wrapped).__name__}: its encode wants the attention heads on an axis of their "
+            "own; call turn_off_forward_pass_hook_z_reshaping() first"
+        )
     name = getattr(getattr(wrapped, "cfg", None), "normalize_activations", None)
     if name in ("expected_average_only_in", "covariance_whitening"):
         raise SubjectError(

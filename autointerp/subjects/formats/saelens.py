@@ -38,6 +38,11 @@ ARCHITECTURES: dict[str, Activation] = {
     "jumprelu_transcoder": "jumprelu",
     "jumprelu_skip_transcoder": "jumprelu",
 }
+# Those of which not even the loaded object can be read.
+UNREADABLE = {
+    "abstopk": "its latents may be below 0, which no unit has here",
+    "temporal": "a token's latents depend on the tokens before it, and a harvest gives each alone",
+}
 SCALING_FACTORS = ("scaling_factor", "finetuning_scaling_factor")
 NORMALISATIONS: dict[str, Normalisation] = {
     "none": "none",
@@ -69,6 +74,11 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     file = path if path.is_file() and path.suffix == ".safetensors" else folder / WEIGHTS
     config = _since_six(read_json(where), where)
     architecture = config.text("architecture") or "standard"
+    if architecture in UNREADABLE:
+        raise SubjectError(
+            f"{where}: architecture '{architecture}' is not supported: {UNREADABLE[architecture]}; "
+            "choose another SAE"
+        )
     if architecture not in ARCHITECTURES:
         raise SubjectError(
             f"{where}: architecture '{architecture}' is not supported "
