@@ -590,6 +590,18 @@ def test_latents_below_0_are_refused_with_the_way_round() -> None:
         encoder.encode(X)
 
 
+def test_latents_that_depend_on_the_batch_are_refused() -> None:
+    def of_batch(latents: Tensor) -> Tensor:  # as SAELens' BatchTopK encodes while it is trained
+        flat = latents.flatten()
+        return torch.where(latents >= flat.topk(3 * len(latents)).values[-1], latents, 0)
+
+    encoder = AdaptedEncoder(Returning(of_batch))
+    encoder.encode(X[:1])  # too few to tell
+    with pytest.raises(SubjectError, match="other latents among others than alone, as a BatchTopK"):
+        encoder.encode(X)
+    AdaptedEncoder(Returning(lambda latents: top(latents, 3))).encode(X)
+
+
 def test_an_object_that_wants_attention_heads_apart_is_refused() -> None:
     wrapped: Any = Dense()
     wrapped.hook_z_reshaping_mode = True

@@ -66,7 +66,9 @@ DECODER_BIASES = (
 )  # fmt: skip
 # Taken from the input, as their names say, and added again where there is no decoder's bias.
 PRE_BIASES = ("pre_bias", "tied_bias", "b_pre", "pre_encoder_bias", "input_bias")
-THRESHOLDS = ("threshold", "thresholds", "activation_function.threshold", "jump_threshold")
+THRESHOLDS = (
+    "threshold", "thresholds", "activation_function.threshold", "jump_threshold", "topk_threshold",
+)  # fmt: skip
 LOG_THRESHOLDS = (
     "log_threshold", "log_thresholds", "log_jumprelu_threshold",
     "activation_function.log_threshold", "activation_function.log_jumprelu_threshold",

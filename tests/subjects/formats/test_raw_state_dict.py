@@ -45,6 +45,13 @@ RAISED = torch.linspace(-1.0, 2.0, D_SAE)  # thresholds, some of them negative
         ({"threshold": torch.full((D_SAE,), 0.5)}, RAW * (PRE > 0.5)),
         ({"threshold": torch.tensor(0.5)}, RAW * (PRE > 0.5)),
         ({"threshold": RAISED}, RAW * (PRE > RAISED)),
+        (  # SAELens' BatchTopK while it is trained
+            {
+                "topk_threshold": torch.tensor(0.5).double(),
+                "cfg": {"architecture": "batchtopk", "k": 3},
+            },
+            RAW * (PRE > 0.5),
+        ),
         ({"log_threshold": torch.full((D_SAE,), 0.5)}, RAW * (PRE > 0.5**0.0 * 1.6487213)),
         ({"log_jumprelu_threshold": RAISED}, RAW * (RAISED.exp() < PRE)),
         ({"k": 3, "threshold": torch.tensor(-1.0)}, top(RAW, 3)),  # was never calibrated
