@@ -1,4 +1,7 @@
-"""Transcoders as circuit-tracer reads them: `layer_5.safetensors` beside the set's config.yaml."""
+"""Transcoders as circuit-tracer reads them: `layer_5.safetensors` beside the set's config.yaml.
+
+Of some published sets there is the configuration of their training alone.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,8 @@ OF_TRAINING = ("wandb-config.yaml", "wanb-config.yaml")  # the second as publish
 
 
 def recognises(path: Path) -> bool:
-    if not FILE.fullmatch(path.name) or not (path.parent / CONFIG).is_file():
+    beside = (path.parent / name for name in (CONFIG, *OF_TRAINING))
+    if not FILE.fullmatch(path.name) or not any(file.is_file() for file in beside):
         return False
     names, _ = safetensors_header(path)
     return {"W_enc", "W_dec", "b_enc", "b_dec"} <= names
@@ -38,7 +42,7 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     Raises SubjectError if a tensor is missing, the file truncated, or something recorded unknown.
     """
     where = path.parent / CONFIG
-    config = Recorded(read_yaml(where), where)
+    config = Recorded(read_yaml(where) if where.is_file() else {}, where)
     match = FILE.fullmatch(path.name)
     if match is None:
         raise SubjectError(f"{path} is not the file of one layer, such as layer_0.safetensors")
@@ -101,5 +105,5 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
         writes=site_of_hook(f"blocks.{layer}.{written}")[0] if written else None,
         has_training=any((path.parent / name).is_file() for name in OF_TRAINING),
         reconstructs=False,
-        beside=(where,),
+        beside=(where,) if where.is_file() else (),
     )

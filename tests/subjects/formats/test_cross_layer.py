@@ -143,3 +143,12 @@ def test_a_topk_transcoder_that_contradicts_its_set_is_refused(tmp_path: Path) -
         (tmp_path / "config.yaml").write_text(SET.format("mlp.hook_in") + said)
         with pytest.raises(SubjectError, match=message):
             load_sae(path)
+
+
+def test_a_set_may_have_the_configuration_of_its_training_alone(tmp_path: Path) -> None:
+    own = {"W_enc": W_ENC.T, "W_dec": W_DEC, "b_enc": B_ENC, "b_dec": B_DEC}
+    path = written(tmp_path / "layer_4.safetensors", own)
+    (tmp_path / "wanb-config.yaml").write_text("d_model:\n  value: 6\nd_feature:\n  value: 16\n")
+    loaded = encodes(path, RAW)
+    assert (loaded.format, loaded.sae.transcodes, loaded.layer) == ("circuit_tracer", True, 4)
+    assert (loaded.site, loaded.beside) == (None, ())
