@@ -338,6 +338,15 @@ def test_a_backup_of_dictionary_learning_is_scaled_as_it_would_have_been_saved(
         load_sae(tmp_path)
 
 
+def test_a_dictionary_of_one_attention_head_is_refused(tmp_path: Path) -> None:
+    dictionary(tmp_path, "AutoEncoder", {**LINEAR, "bias": B_DEC})
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["buffer"] = {"layer": 2, "n_ctxs": 300, "ctx_len": 128, "device": "cuda"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(SubjectError, match="trained on one attention head alone"):
+        load_sae(tmp_path)
+
+
 def test_an_unknown_dictionary_class_is_named(tmp_path: Path) -> None:
     with pytest.raises(SubjectError, match="dict_class 'Other' is not supported"):
         load_sae(dictionary(tmp_path / "a", "Other", LINEAR))

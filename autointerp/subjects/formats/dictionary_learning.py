@@ -141,6 +141,11 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     trainer.take("norm_factor")  # folded into the biases when it was saved
     hook, layer = trainer.text("submodule_name"), trainer.whole("layer")
     buffer = Recorded(table(config.get("buffer"), "buffer", where), where)
+    if "layer" in buffer and "io" not in buffer:  # its HeadActivationBuffer
+        raise SubjectError(
+            f"{where}: trained on one attention head alone, and a site here has all heads; choose "
+            "an SAE of all heads"
+        )
     if buffer.take("io", default="out") not in ("out", "in"):
         raise SubjectError(
             f"{where}: trained to map a module's input to its output (io {buffer.take('io')}), a "
