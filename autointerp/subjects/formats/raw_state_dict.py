@@ -161,20 +161,23 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
         parts["threshold"] = threshold
     if threshold is not None and activation == "topk" and float(threshold.max()) > 0:
         notes.append("its files have a threshold too, which a TopK does not use")
+    hook = config.text(
+        "hook_name", "hook_point", "hook_point_in", "hookpoint", "submodule_name", "act_name"
+    )
+    written = config.text("hook_name_out", "hook_point_out", "out_hook_point", "target_hook")
+    transcodes = written not in (None, hook)
+    if transcodes:
+        notes.append("a transcoder: it reads one site and writes another")
     sae = SparseAutoencoder(
         **parts,
         subtract_b_dec=subtract,
         activation=activation or "relu",
         k=latents_a_token(k, flags, path) if activation in ("topk", "groupmax") else k,
         normalisation=normalisation,
+        transcodes=transcodes,
     )
     _check_sizes(sae, config)
-    hook, model = (
-        config.text(
-            "hook_name", "hook_point", "hook_point_in", "hookpoint", "submodule_name", "act_name"
-        ),
-        config.text("model_name", "lm_name", "model", "language_model"),
-    )
+    model = config.text("model_name", "lm_name", "model", "language_model")
     layer = config.whole("layer", "hook_layer", "hook_point_layer")
     site, hook_layer = site_of_hook(hook)
     left = [*config.left_over(), *(f"tensor {name}" for name in tensors.unused())]
@@ -193,6 +196,8 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
         notes=(*notes, *refused(left, where, flags.strict)),
         has_training=config.has_training,
         assumes_relu=activation is None,
+        writes=site_of_hook(written)[0] if transcodes else None,
+        reconstructs=not transcodes,
         beside=() if place is None else (place,),
     )
 

@@ -324,3 +324,14 @@ def test_the_hook_of_nandas_autoencoders_is_read(tmp_path: Path) -> None:
     path = beside(written(tmp_path / "v9.pt", PLAIN), "v9_cfg.json", **said)
     loaded = encodes(path, SUBTRACTED, Flags(subtract_b_dec=True))
     assert (loaded.site, loaded.layer) == ("layers.7.attention.heads", 7)
+
+
+def test_a_state_dict_that_writes_another_hook_is_a_transcoder(tmp_path: Path) -> None:
+    said = {"activation": "topk", "k": 3, "hook_point_in": "blocks.2.mlp.hook_in"}
+    file = written(tmp_path / "sae.pt", LINEAR)
+    path = beside(file, "config.json", **said, hook_point_out="blocks.2.hook_mlp_out")
+    loaded = encodes(path, top(RAW, 3), PLAIN_INPUT)
+    found = (loaded.sae.transcodes, loaded.reconstructs, loaded.site, loaded.writes)
+    assert found == (True, False, "layers.2.mlp.input", "layers.2.mlp.added")
+    beside(file, "config.json", **said, hook_point_out=said["hook_point_in"])
+    assert not load_sae(path, flags=PLAIN_INPUT).sae.transcodes
