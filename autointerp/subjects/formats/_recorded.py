@@ -36,12 +36,12 @@ BOOKKEEPING = _words(
     pretrained process processes project prompt proportion prune pruned push quadratic rank
     ratio refresh regularisation regularization reinit release remote repo repository resample
     resampling resume resumed revision run runs sae sample samples save saved scan sched
-    scheduler script seed seeds seq seqpos sequence sequences shard shards shuffle shuffled site
-    size sizes slice sparse sparsity split start started state step steps stop store stored
-    streaming strict submodule subset suffix tag tags target task tensorboard test time
-    timestamp token tokenized tokenizer tokens torch total tp train trained trainer training
-    triton truncate trust unit url val validation verbose version vocab wandb warm warmup wd
-    website weight weights width window windows worker workers world
+    scheduler script seed seeds seq seqpos sequence sequences shard shards shuffle shuffled size
+    sizes slice sparse sparsity split start started state step steps stop store stored streaming
+    strict submodule subset suffix tag tags target task tensorboard test time timestamp token
+    tokenized tokenizer tokens torch total tp train trained trainer training triton truncate
+    trust unit url val validation verbose version vocab wandb warm warmup wd website weight
+    weights width window windows worker workers world
     """
 )
 # ... unless it also has one of these, which say what is computed.

@@ -164,6 +164,8 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     hook = config.text(
         "hook_name", "hook_point", "hook_point_in", "hookpoint", "submodule_name", "act_name"
     )
+    if hook is not None:
+        config.take("site")  # of which the hook was made
     written = config.text("hook_name_out", "hook_point_out", "out_hook_point", "target_hook")
     transcodes = written not in (None, hook)
     if transcodes:

@@ -170,6 +170,7 @@ def test_names_before_the_names_and_other_libraries_names_are_known(tmp_path: Pa
         ({"config": {"input_transform": "x / 3"}}, "input_transform = \"x / 3\""),
         ({"config": {"latent_multiplier": 2.0}}, "latent_multiplier = 2.0"),
         ({"config": {"d_sae": 32}}, "says d_sae 32, the tensors have 16"),
+        ({"config": {"site": "resid_pre", "layer": 8}}, 'says site = "resid_pre"'),
         ({"k": torch.tensor(3), "cfg": {"k": 4}}, "k is 3 and 4"),
         ({"k": 3, "cfg": {"subtract_b_dec": "perhaps"}}, "not true or false"),
         ({"encoder.weight": torch.ones(2, 6, D_SAE)}, "is a crosscoder"),
