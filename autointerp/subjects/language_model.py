@@ -139,6 +139,7 @@ class HookedLanguageModel:
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.name = name or str(getattr(model.config, "name_or_path", "")) or type(model).__name__
+        _check_alone(self.name, model.config)
         self.config = _text_config(model.config)
         self.layers_path, self.layers = _layers(model, self.config)
         self._inner = _inner(model, self.layers_path)  # where a layer's norms are looked for
@@ -932,7 +933,7 @@ def load_language_model(
     Raises SubjectError if transformers is missing, there is no such model, or no such site.
     """
     try:
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
     except ImportError:
         raise _transformers_missing(name) from None
     if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
@@ -944,6 +945,8 @@ def load_language_model(
     placed = {"device_map": device_map} if device_map else {}
     with _loading(name, revision, trust_remote_code) as options:
         place = options.pop("place")
+        if "gguf_file" not in options:
+            _check_alone(name, AutoConfig.from_pretrained(place, **options))
         tokenizer = AutoTokenizer.from_pretrained(place, **options)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             place, dtype=dtype, output_loading_info=True, **options, **placed
@@ -969,6 +972,17 @@ def load_language_model(
     )
     found.notes += _of_later_tokens(found)
     return found
+
+
+def _check_alone(name: str, config: Any) -> None:
+    """Raise SubjectError for an encoder-decoder, of which transformers would run the decoder alone,
+    on nothing that an encoder wrote.
+    """
+    if getattr(config, "is_encoder_decoder", False):
+        raise SubjectError(
+            f"model '{name}' of type '{config.model_type}' has an encoder, and its decoder reads "
+            "what that writes; give a causal language model"
+        )
 
 
 LOOKS_AHEAD = 0.05  # share of a token's activations, far over the rounding of half precision
@@ -1105,6 +1119,7 @@ def look_at_language_model(
         place = options.pop("place")
         tokenizer = AutoTokenizer.from_pretrained(place, **options)
         config = AutoConfig.from_pretrained(place, **options)
+        _check_alone(name, config)
     log = logging.getLogger("torch._subclasses.fake_tensor")
     level, log.level = log.level, logging.CRITICAL
     try:

@@ -156,7 +156,7 @@ def token_texts(tokenizer: Any, size: int) -> TokenTexts:
             continue
         if isinstance(token, bytes) or index in special or is_control_token(token):
             texts[index] = token
-        elif index in added:
+        elif index in added and not BYTE.fullmatch(token):
             texts[index] = token.replace("▁", " ") if kind == "sentencepiece" else token
         else:
             texts[index] = vocabulary_text(token, kind)

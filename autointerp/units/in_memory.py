@@ -211,7 +211,7 @@ def _adapted(sae: Any, model: HookedLanguageModel) -> AdaptedEncoder:
     """Return the object as an encoder, its width taken for the site's where it says none."""
     try:
         return AdaptedEncoder(sae)
-    except SubjectError:
+    except (SubjectError, RuntimeError, ValueError):
         if not callable(getattr(sae, "encode", None)):
             raise
     try:

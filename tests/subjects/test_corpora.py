@@ -126,6 +126,22 @@ def test_parquet_without_a_clear_column_lists_the_columns(tmp_path: Path) -> Non
     assert contents(path, field="body") == ["y"]
 
 
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        ("[{'role': 'user', 'content': 'x'}]", "STRUCT"),
+        ("[[1, 2], [3]]", r"INTEGER\[\]\[\]"),
+        ("['x']", "VARCHAR"),
+    ],
+)
+def test_a_parquet_column_of_other_lists_is_refused_by_its_type(
+    value: str, kind: str, tmp_path: Path
+) -> None:
+    path = parquet(tmp_path / "a.parquet", f"SELECT {value} AS text")
+    with pytest.raises(CorpusError, match=f"column text is of type {kind}.*must be texts or lists"):
+        contents(path)
+
+
 def test_a_missing_parquet_value_is_named_by_row(tmp_path: Path) -> None:
     path = parquet(tmp_path / "a.parquet", "SELECT unnest(['x', NULL]) AS text")
     with pytest.raises(CorpusError, match="row 2: `text` is null"):

@@ -111,6 +111,12 @@ def test_saelens_before_6_is_a_topk_where_its_activation_says_so(tmp_path: Path)
     assert (loaded.site, loaded.l0) == ("layers.3.mlp.added", 4)
 
 
+def test_the_l0_that_saelens_measured_is_what_its_files_promise(tmp_path: Path) -> None:
+    assert load_sae(saelens(tmp_path / "a", metadata={"l0": 5.5})).l0 == 5.5
+    topk = saelens(tmp_path / "b", architecture="topk", k=3, metadata={"num_dead_features": 2})
+    assert load_sae(topk).l0 == 3
+
+
 def test_saelens_keeps_its_bias_convention(tmp_path: Path) -> None:
     same(saelens(tmp_path, architecture="standard", apply_b_dec_to_input=False), RAW)
 
@@ -142,7 +148,8 @@ def test_saelens_matrices_may_be_written_either_way(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"architecture": "temporal"}, "architecture 'temporal' is not supported"),
+        ({"architecture": "temporal"}, "'temporal' is not supported: a token's latents depend on"),
+        ({"architecture": "abstopk", "k": 3}, "'abstopk' is not supported: its latents may be bel"),
         ({"activation_fn_str": "tanh-relu"}, "'tanh-relu' is not supported"),
         ({"normalize_activations": "covariance_whitening"}, "fold it and save it again"),
         ({"architecture": "topk"}, "does not say the k of its TopK, latents a token; give k"),
@@ -219,6 +226,15 @@ def test_a_weights_file_stands_for_its_folder(tmp_path: Path) -> None:
     assert load_sae(tmp_path / "c" / "ae.pt").format == "dictionary_learning"
 
 
+def test_another_weights_file_in_the_folder_is_the_one_that_is_read(tmp_path: Path) -> None:
+    other = {**PLAIN, "b_enc": B_ENC + 1}
+    file = saelens(tmp_path) / "before.safetensors"
+    save(other, file)
+    loaded = load_sae(file, format="saelens")
+    torch.testing.assert_close(loaded.sae.b_enc, B_ENC + 1)
+    assert loaded.beside == (file,)
+
+
 def test_a_folder_of_two_formats_asks_which(tmp_path: Path) -> None:
     sparsify(tmp_path)
     saelens(tmp_path, architecture="topk", k=3)
@@ -231,6 +247,14 @@ def test_sparsify_takes_its_site_from_the_folder(tmp_path: Path) -> None:
     loaded = same(sparsify(tmp_path / "layers.3.mlp"), top(SUBTRACTED, 3))
     assert (loaded.format, loaded.site, loaded.l0) == ("sparsify", "layers.3.mlp", 3)
     assert load_sae(sparsify(tmp_path / "layers.5")).site == "layers.5.residual"
+
+
+def test_one_of_several_seeds_of_sparsify_is_of_the_folder_above(tmp_path: Path) -> None:
+    folder = sparsify(tmp_path / "layers.3.mlp" / "seed12")
+    (tmp_path / "config.json").write_text('{"model": "gpt2", "dataset": "c4", "ctx_len": 256}')
+    loaded = load_sae(folder)
+    found = (loaded.site, loaded.hook, loaded.model, loaded.context_size)
+    assert found == ("layers.3.mlp", "layers.3.mlp", "gpt2", 256)
 
 
 def test_a_sparsify_transcoder_reads_the_plain_input_and_skips(tmp_path: Path) -> None:
@@ -277,6 +301,50 @@ def test_a_batchtopk_that_was_never_calibrated_is_a_topk_with_a_note(tmp_path: P
     tensors = {**LINEAR, "b_dec": B_DEC, "k": torch.tensor(3), "threshold": torch.tensor(-1.0)}
     loaded = same(dictionary(tmp_path, "BatchTopKSAE", tensors), top(SUBTRACTED, 3))
     assert "never calibrated" in loaded.notes[0]
+
+
+@pytest.mark.parametrize(("name", "tensors", "expected"), DICTIONARIES)
+def test_a_checkpoint_of_dictionary_learning_is_of_its_trainers_class(
+    name: str, tensors: dict[str, Tensor], expected: Tensor, tmp_path: Path
+) -> None:
+    folder = dictionary(tmp_path, name, {key: 2 * value for key, value in tensors.items()})
+    save(tensors, folder / "checkpoints" / "ae_30.pt")
+    loaded = same(folder / "checkpoints" / "ae_30.pt", expected)
+    assert (loaded.format, loaded.layer) == ("dictionary_learning", 2)
+    assert loaded.beside == (folder / "checkpoints" / "ae_30.pt",)  # it is part of the digest
+    save(tensors, folder / "other.pt")
+    same(folder / "other.pt", expected)
+
+
+@pytest.mark.parametrize(("name", "tensors", "expected"), DICTIONARIES)
+def test_a_backup_of_dictionary_learning_is_scaled_as_it_would_have_been_saved(
+    name: str, tensors: dict[str, Tensor], expected: Tensor, tmp_path: Path
+) -> None:
+    """training.py multiplies biases and thresholds by the norm of the inputs when it saves."""
+    scaled = ("bias", "encoder.bias", "decoder.bias", "b_enc", "b_dec", "threshold")
+    dictionary(tmp_path, name, tensors, lr=0.1)
+    trainer = json.loads((tmp_path / "config.json").read_text())["trainer"]
+    state = {key: v / 4 if key in scaled else v for key, v in tensors.items()}
+    backup = {
+        "step": 20, "ae": state, "optimizer": {"state": {}}, "norm_factor": 4.0,
+        "config": {**trainer, "norm_factor": 4.0},
+    }  # fmt: skip
+    torch.save(backup, tmp_path / "ae.pt")
+    loaded = same(tmp_path, expected)
+    assert loaded.notes == ("a backup of a training that did not come to its end",)
+    # Of a file that does not say that it is a backup it is not known whether it was folded.
+    torch.save({"state_dict": state, "norm_factor": 4.0}, tmp_path / "ae.pt")
+    with pytest.raises(SubjectError, match=r"norm_factor = 4\.0"):
+        load_sae(tmp_path)
+
+
+def test_a_dictionary_of_one_attention_head_is_refused(tmp_path: Path) -> None:
+    dictionary(tmp_path, "AutoEncoder", {**LINEAR, "bias": B_DEC})
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["buffer"] = {"layer": 2, "n_ctxs": 300, "ctx_len": 128, "device": "cuda"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(SubjectError, match="trained on one attention head alone"):
+        load_sae(tmp_path)
 
 
 def test_an_unknown_dictionary_class_is_named(tmp_path: Path) -> None:
@@ -523,6 +591,31 @@ def test_what_is_not_known_to_be_the_latents_is_refused(make: Any, message: str)
     with pytest.raises(SubjectError, match=message) as refused:
         AdaptedEncoder(Returning(make))
     assert "\n" not in str(refused.value)
+
+
+def test_latents_below_0_are_refused_with_the_way_round() -> None:
+    encoder = AdaptedEncoder(Returning(lambda latents: torch.where(latents > 1, -latents, latents)))
+    with pytest.raises(SubjectError, match=r"returned latents below 0, .* both halves"):
+        encoder.encode(X)
+
+
+def test_latents_that_depend_on_the_batch_are_refused() -> None:
+    def of_batch(latents: Tensor) -> Tensor:  # as SAELens' BatchTopK encodes while it is trained
+        flat = latents.flatten()
+        return torch.where(latents >= flat.topk(3 * len(latents)).values[-1], latents, 0)
+
+    encoder = AdaptedEncoder(Returning(of_batch))
+    encoder.encode(X[:1])  # too few to tell
+    with pytest.raises(SubjectError, match="other latents among others than alone, as a BatchTopK"):
+        encoder.encode(X)
+    AdaptedEncoder(Returning(lambda latents: top(latents, 3))).encode(X)
+
+
+def test_an_object_that_wants_attention_heads_apart_is_refused() -> None:
+    wrapped: Any = Dense()
+    wrapped.hook_z_reshaping_mode = True
+    with pytest.raises(SubjectError, match=r"call turn_off_forward_pass_hook_z_reshaping\(\)"):
+        AdaptedEncoder(wrapped)
 
 
 def test_an_object_that_does_not_scale_its_own_inputs_is_refused() -> None:

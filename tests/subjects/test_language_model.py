@@ -240,6 +240,25 @@ def test_a_saved_model_loads_from_its_folder_in_the_dtype_asked_for(tmp_path: Pa
     assert found.context_length == 64
 
 
+@pytest.mark.parametrize("load", [load_language_model, look_at_language_model])
+def test_the_decoder_of_an_encoder_decoder_is_not_read_alone(load: Any, tmp_path: Path) -> None:
+    sizes = {f"{part}_{name}": 2 for part in ("encoder", "decoder")
+             for name in ("layers", "attention_heads")}  # fmt: skip
+    config = transformers.BartConfig(
+        vocab_size=20, d_model=8, encoder_ffn_dim=8, decoder_ffn_dim=8, **sizes
+    )
+    whole = transformers.BartForConditionalGeneration(config)
+    whole.save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+    has_encoder = "of type 'bart' has an encoder, and its decoder reads what that writes"
+    with pytest.raises(SubjectError, match=has_encoder):
+        load(str(tmp_path), "layers.1.residual")
+    with pytest.raises(SubjectError, match=has_encoder):
+        hooked(whole, "layers.1.residual")
+    decoder = transformers.BartForCausalLM(config)  # trained as a language model of its own
+    assert hooked(decoder, "layers.1.residual").d_site == 8
+
+
 def test_a_model_whose_files_are_broken_is_one_line(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -160,3 +160,12 @@ def test_added_tokens_of_spaces_are_spaces() -> None:
     backend.add_tokens([AddedToken("▁▁▁▁", special=False)])
     texts = token_texts(wrapped(backend, bos_token="<bos>"), len(names))
     assert texts == ["<bos>", " ", "    ", "if", " x"]
+
+
+def test_a_byte_that_was_added_to_the_vocabulary_is_a_byte() -> None:
+    backend = Tokenizer(models.BPE({"▁the": 0}, [], byte_fallback=True))
+    backend.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback()])
+    backend.add_special_tokens(["<0x78>", "<0xC3>"])  # as training with a byte fallback needs them
+    tokenizer = wrapped(backend)
+    assert token_texts(tokenizer, 3) == [" the", "x", "\\xc3"]
+    assert tokenizer.decode([1]) == "x"

@@ -325,6 +325,18 @@ def test_an_encode_that_works_in_place_changes_what_nobody_else_reads():
     assert told(found[6:]) == told(harvested("gpt2", sae, units={"neurons": [0, 5]}))
 
 
+def test_an_object_that_encodes_whole_texts_alone_is_refused_in_one_line():
+    class OfTexts:
+        d_in = D_MODEL
+
+        def encode(self, x: Tensor) -> Tensor:
+            _rows, _tokens, _width = x.shape  # as SAELens' temporal SAE
+            return x.relu()
+
+    with pytest.raises(SubjectError, match=r"OfTexts cannot encode the \d+ activations .*unpack"):
+        harvested("gpt2", OfTexts())
+
+
 def test_a_model_spread_over_devices_and_its_sae_are_read_as_alone():
     class Encoder(torch.nn.Module):
         def __init__(self) -> None:

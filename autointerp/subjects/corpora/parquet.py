@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -132,7 +133,8 @@ def _column(columns: dict[str, str], path: Path, field: str) -> str:
         usable = usable or [name for name, kind in columns.items() if kind == "VARCHAR"]
     if len(usable) == 1 or (usable and usable[0] in USUAL):
         kind = columns[usable[0]]
-        if kind == "VARCHAR" or kind.startswith("ENUM(") or kind == "JSON" or kind.endswith("[]"):
+        is_ids = re.search(r"INT(EGER)?\[\]$", kind)
+        if kind == "VARCHAR" or kind.startswith("ENUM(") or kind == "JSON" or is_ids:
             return usable[0]
         raise CorpusError(
             f"{path}: column {usable[0]} is of type {kind}; it must be texts or lists of token "

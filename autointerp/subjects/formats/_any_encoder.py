@@ -24,6 +24,9 @@ PAIRS = (
     ("values", "indices"),
 )
 
+ALONE = 16  # tokens that are encoded alone, too
+ROUNDING = 0.05  # share of a token's latents, far over the rounding of half precision
+
 
 class AdaptedEncoder:
     """An object with `.encode(x)`, read through the same methods as our own SAE.
@@ -48,16 +51,25 @@ class AdaptedEncoder:
             raise SubjectError(
                 f"{type(wrapped).__name__} does not say how wide its input is; give d_in"
             )
-        _check_scale(wrapped)
+        _check_mode(wrapped)
         self.d_in = width
+        self._is_checked = False  # that a token's latents do not depend on others
         self._latents = d_sae or _size(wrapped, "d_sae", "num_latents", "dict_size")
         self.d_sae = self.encode(torch.zeros(1, self.d_in)).shape[-1]
 
     def encode(self, x: Tensor, columns: Tensor | None = None) -> Tensor:
         """Return latent activations [..., d_sae] in float32, or [..., len(columns)]."""
-        flat = self._as_its_weights(x.reshape(-1, x.shape[-1]))
+        flat = x.reshape(-1, x.shape[-1])
+        latents = self._encoded(flat)
+        if not self._is_checked:
+            self._is_checked = self._check_alone(flat, latents)
+        latents = latents.to(x.device).reshape(*x.shape[:-1], -1)
+        return latents if columns is None else latents[..., columns.to(latents.device)]
+
+    def _encoded(self, flat: Tensor) -> Tensor:
+        """Return the latents [rows, d_sae] of inputs [rows, d_in]."""
         with torch.no_grad():
-            out = self.wrapped.encode(flat)
+            out = self.wrapped.encode(self._as_its_weights(flat))
         latents = self._latents_of(out, len(flat))
         latents = latents.to_dense() if latents.is_sparse else latents
         width = getattr(self, "d_sae", None) or self._latents
@@ -71,8 +83,32 @@ class AdaptedEncoder:
                 f"{self._name}.encode returned {latents.shape[-1]} latents and says that it has "
                 f"{width}; give an object whose encode returns all latents"
             )
-        latents = latents.float().to(x.device).reshape(*x.shape[:-1], -1)
-        return latents if columns is None else latents[..., columns.to(latents.device)]
+        if latents.numel() and float(latents.min()) < 0:
+            raise SubjectError(
+                f"{self._name}.encode returned latents below 0, which no unit has here; give an "
+                "object whose encode returns both halves of them, as "
+                "torch.cat([z.relu(), (-z).relu()], -1)"
+            )
+        return latents.float().reshape(len(flat), -1)
+
+    def _check_alone(self, flat: Tensor, latents: Tensor) -> bool:
+        """Return whether there were tokens enough to see that their latents are theirs alone.
+
+        Raises SubjectError if they depend on the other tokens of the batch.
+        """
+        rows = latents.any(1).nonzero().flatten()[:ALONE]
+        if len(rows) < ALONE:
+            return False
+        among = latents[rows]
+        alone = torch.cat([self._encoded(flat[row : row + 1]) for row in rows.tolist()])
+        differ = (alone - among).norm(dim=1) > ROUNDING * among.norm(dim=1)
+        if int(differ.sum()) > ALONE // 4:  # of a TopK's, rounding may exchange the smallest
+            raise SubjectError(
+                f"{self._name}.encode gives a token other latents among others than alone, as a "
+                "BatchTopK does without its threshold; give its saved files, its state dict (to an "
+                "Evaluator), or an object whose encode uses the threshold"
+            )
+        return True
 
     @property
     def _name(self) -> str:
@@ -203,8 +239,15 @@ def _tensors(wrapped: Any) -> list[Tensor]:
     return [v.data for v in held if torch.is_tensor(v) and v.is_floating_point()][:1]
 
 
-def _check_scale(wrapped: Any) -> None:
-    """Raise SubjectError for a SAELens object whose inputs its own `encode` does not scale."""
+def _check_mode(wrapped: Any) -> None:
+    """Raise SubjectError for a SAELens object whose `encode` does not take plain activations: its
+    inputs are not scaled in it, or it wants an axis of attention heads.
+    """
+    if getattr(wrapped, "hook_z_reshaping_mode", False) is True:
+        raise SubjectError(
+            f"{type(wrapped).__name__}: its encode wants the attention heads on an axis of their "
+            "own; call turn_off_forward_pass_hook_z_reshaping() first"
+        )
     name = getattr(getattr(wrapped, "cfg", None), "normalize_activations", None)
     if name in ("expected_average_only_in", "covariance_whitening"):
         raise SubjectError(

@@ -34,14 +34,14 @@ BOOKKEEPING = _words(
     objective offset optim optimiser optimizer order org out output owner parallel param params
     path patience penalty perf pile position precision prefetch prefix prepend pretokenize
     pretrained process processes project prompt proportion prune pruned push quadratic rank
-    ratio refresh regularisation regularization release remote repo repository resample
-    resampling resume resumed revision run runs sae sample samples save saved scan scheduler
-    script seed seeds seqpos sequence sequences shard shards shuffle shuffled size sizes slice
-    sparse sparsity split start started state step steps stop store stored streaming strict
-    submodule subset suffix tag tags target task tensorboard test time timestamp token tokenized
-    tokenizer tokens torch total tp train trained trainer training triton truncate trust unit
-    url val validation verbose version vocab wandb warm warmup wd website weight weights width
-    window windows worker workers world
+    ratio refresh regularisation regularization reinit release remote repo repository resample
+    resampling resume resumed revision run runs sae sample samples save saved scan sched
+    scheduler script seed seeds seq seqpos sequence sequences shard shards shuffle shuffled size
+    sizes slice sparse sparsity split start started state step steps stop store stored streaming
+    strict submodule subset suffix tag tags target task tensorboard test time timestamp token
+    tokenized tokenizer tokens torch total tp train trained trainer training triton truncate
+    trust unit url val validation verbose version vocab wandb warm warmup wd website weight
+    weights width window windows worker workers world
     """
 )
 # ... unless it also has one of these, which say what is computed.
@@ -62,27 +62,29 @@ COMPUTING = _words(
 TRAINING_ALONE = _words(
     """
     act_store_device activation_buffer_size activation_dim activation_store
-    activations_mixing_fraction activations_path apply_decoder_norm_loss apply_loss_to_first
-    b_dec_init_method bias_init_method cached_activations_column_name cached_activations_path
-    dead_feature_threshold dead_feature_window decoder_heuristic_init
-    decoder_heuristic_init_norm decoder_init_norm decoder_orthogonal_init decoder_uniform_bound
-    detach_matryoshka_losses dict_size dictionary_size encoder_bias_init encoder_uniform_bound
-    evaluator expansion_factor feature_input_hook_type feature_sampling_window finetuning_method
-    fvu_threshold ghost_grads_gated_correction group_fractions group_sizes group_weights
-    include_outer_loss init_decoder_norm init_encoder_as_decoder_transpose init_encoder_norm
+    activations_mixing_fraction activations_path anthropic_neuron_resample_scale
+    apply_decoder_norm_loss apply_loss_to_first b_dec_init_method bandwidth bias_init_method
+    cached_activations_column_name cached_activations_path dead_feature_threshold
+    dead_feature_window decoder_heuristic_init decoder_heuristic_init_norm decoder_init_norm
+    decoder_orthogonal_init decoder_uniform_bound detach_matryoshka_losses dict_size
+    dictionary_size encoder_bias_init encoder_uniform_bound evaluator expansion_factor
+    feature_input_hook_type feature_sampling_window finetuning_method fvu_threshold
+    ghost_grads_gated_correction group_fractions group_sizes group_weights include_outer_loss
+    init_decoder_norm init_encoder_as_decoder_transpose init_encoder_norm
     init_encoder_with_decoder_transpose init_encoder_with_decoder_transpose_factor
     init_log_jumprelu_threshold_value jumprelu_bandwidth jumprelu_init_threshold
     jumprelu_sparsity_loss_mode jumprelu_ste_to_input jumprelu_tanh_scale
     jumprelu_threshold_window k_anneal_steps k_decay_steps k_warmup_steps l0_lambda
     lm_name_or_path log_activations_store_to_wandb lp_norm matryoshka_group_sizes
-    matryoshka_widths model_class model_class_name mse_loss_normalization multi_topk
-    n_batches_for_norm_estimate n_batches_in_buffer noise_scale norm_loss normalize_loss
-    normalize_mse num_groups pre_act_loss_coefficient rescale_acts_for_loss
-    scale_sparsity_penalty_by_decoder_norm sparse_activations sparsity_function
-    sparsity_threshold_for_triton_spmm_kernel store_batch_size_prompts threshold_beta
-    threshold_lr threshold_start_step top_k_aux topk_aux topk_threshold_lr
-    train_batch_size_tokens trainer_class trust_remote_code use_batch_norm_mse
-    use_cached_activations use_ghost_grads use_matryoshka_aux_loss use_sparse_activations
+    matryoshka_widths max_grad_norm model_class model_class_name mse_loss_normalization
+    multi_topk n_batches_for_norm_estimate n_batches_in_buffer noise_scale norm_loss
+    normalize_loss normalize_mse num_groups p_end pre_act_loss_coefficient resample_factor
+    rescale_acts_for_loss scale_sparsity_penalty_by_decoder_norm sched_lr_factor
+    sparse_activations sparsity_function sparsity_threshold_for_triton_spmm_kernel
+    store_batch_size_prompts threshold_beta threshold_lr threshold_start_step top_k_aux
+    top_k_matryoshka topk_aux topk_threshold_lr train_batch_size_tokens trainer_class
+    trust_remote_code use_batch_norm_mse use_cached_activations use_ghost_grads
+    use_matryoshka_aux_loss use_sparse_activations
     """
 )
 ACTIVATIONS: dict[str, Activation] = {
@@ -90,7 +92,10 @@ ACTIVATIONS: dict[str, Activation] = {
     "standard": "relu",
     "topk": "topk",
     "jumprelu": "jumprelu",
+    "vanilla": "relu",
     "batchtopk": "batchtopk",
+    "matryoshkabatchtopk": "batchtopk",
+    "globalmatryoshkatopk": "batchtopk",
     "gated": "gated",
     "groupmax": "groupmax",
 }

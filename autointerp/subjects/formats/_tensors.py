@@ -102,6 +102,7 @@ COUNTERS = re.compile(
     r"(^|[._])(steps?|num_batches\w*|n_tokens\w*|stats_last_nonzero|n_forward_passes\w*"
     r"|num_batches_not_active|act_freq\w*|feature_(usage|counts?|density|freq)\w*|log_sparsity"
     r"|sparsity|dead\w*|last_fired|since_fired|tokens_since_fired|activated_in|fire_count"
+    r"|latents_activation_frequency|latents_mean_square"
     r"|group_sizes|group_indices)$"
 )
 
@@ -165,7 +166,9 @@ def read_safetensors(path: Path) -> Tensors:
 
 
 # Under these a state dict is looked for, ...
-STATES = ("model_state_dict", "state_dict", "model", "sae", "autoencoder", "params", "weights")
+STATES = (
+    "model_state_dict", "state_dict", "model", "sae", "autoencoder", "ae", "params", "weights",
+)  # fmt: skip
 # ... and under these what else a file says of the SAE.
 CONFIGS = ("config", "cfg", "args", "hparams", "hyperparams", "hyperparameters", "metadata")
 # What a training keeps to go on from, whatever is in it.

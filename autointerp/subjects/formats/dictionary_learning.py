@@ -1,15 +1,18 @@
-"""dictionary_learning: ae.pt and config.json of a trainer's folder."""
+"""dictionary_learning: ae.pt, or a file of checkpoints, and config.json of a trainer's folder."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from autointerp.errors import SubjectError
 from autointerp.subjects.autoencoder import Activation, SparseAutoencoder
 from autointerp.subjects.formats._cross_layer import crosscoder
 from autointerp.subjects.formats._recorded import Recorded, refused
 from autointerp.subjects.formats._tensors import (
+    TORCH_SUFFIXES,
     Flags,
     LoadedAutoencoder,
     encoder_and_decoder,
@@ -35,13 +38,22 @@ CLASSES: dict[str, tuple[Activation, bool, str]] = {
 }
 
 
-def _folder(path: Path) -> Path:
-    return path if path.is_dir() else path.parent
+def _places(path: Path) -> tuple[Path, Path]:
+    """Return the configuration and the weights that a folder or a file in it stands for."""
+    if path.is_dir():
+        return path / "config.json", path / "ae.pt"
+    if path.suffix not in TORCH_SUFFIXES:
+        return _places(path.parent)
+    folder = path.parent.parent if path.parent.name == "checkpoints" else path.parent
+    return folder / "config.json", path
 
 
 def recognises(path: Path) -> bool:
-    folder = _folder(path)
-    return (folder / "ae.pt").is_file() and "trainer" in json_keys(folder / "config.json")
+    where, file = _places(path)
+    if not file.is_file() or "trainer" not in json_keys(where):
+        return False
+    trainer = read_json(where)["trainer"]
+    return file.name == "ae.pt" or (isinstance(trainer, dict) and "dict_class" in trainer)
 
 
 def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
@@ -50,8 +62,8 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     Raises SubjectError if a tensor is missing, a file truncated, or the class or another recorded
     setting unknown.
     """
-    folder = _folder(path)
-    where, file = folder / "config.json", folder / "ae.pt"
+    where, file = _places(path)
+    folder = where.parent
     config = read_json(where)
     whole = Recorded({k: v for k, v in config.items() if k not in ("trainer", "buffer")}, where)
     trainer = Recorded(table(config["trainer"], "trainer", where), where)
@@ -65,6 +77,11 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     activation, subtract, bias = CLASSES[name]
     tensors, said = read_torch(file)
     beside = Recorded(said, file)
+    repeated = [
+        key for key, value in said.items()
+        if not torch.is_tensor(value) and trainer.values.get(key) == value
+    ]  # fmt: skip
+    beside.take(*repeated)  # as a backup does
     square = "W_enc" in tensors
     parts: dict[str, Any] = {}
     if activation == "gated":
@@ -104,6 +121,11 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
                 "its BatchTopK threshold was never calibrated (-1): read as TopK with the same k, "
                 "where dictionary_learning itself would read it as ReLU"
             )
+    if "dict_class" in repeated and (norm := beside.number("norm_factor")) is not None:
+        # A backup is of inputs divided by it; what is saved otherwise has it in its biases.
+        scaled = {"b_enc", "b_dec", "b_gate", "threshold"} & parts.keys()
+        parts |= {part: parts[part] * norm for part in scaled}
+        notes.append("a backup of a training that did not come to its end")
     if name == "AutoEncoderTopK" and "threshold" in tensors:
         tensors["threshold"]  # of another way to encode, which is not the class's own
     if activation == "topk" or k is not None:
@@ -119,6 +141,11 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     trainer.take("norm_factor")  # folded into the biases when it was saved
     hook, layer = trainer.text("submodule_name"), trainer.whole("layer")
     buffer = Recorded(table(config.get("buffer"), "buffer", where), where)
+    if "layer" in buffer and "io" not in buffer:  # its HeadActivationBuffer
+        raise SubjectError(
+            f"{where}: trained on one attention head alone, and a site here has all heads; choose "
+            "an SAE of all heads"
+        )
     if buffer.take("io", default="out") not in ("out", "in"):
         raise SubjectError(
             f"{where}: trained to map a module's input to its output (io {buffer.take('io')}), a "
@@ -139,6 +166,7 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
         l0=None if sae.k is None else float(sae.k),
         notes=(*notes, *refused(left, folder, flags.strict)),
         has_training=trainer.has_training,
+        beside=() if file == folder / "ae.pt" else (file,),
     )
 
 

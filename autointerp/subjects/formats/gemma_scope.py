@@ -10,7 +10,7 @@ from torch import Tensor
 
 from autointerp.errors import SubjectError
 from autointerp.subjects.autoencoder import SparseAutoencoder
-from autointerp.subjects.formats._cross_layer import ONE_ENCODER
+from autointerp.subjects.formats._cross_layer import ONE_ENCODER, crosscoder
 from autointerp.subjects.formats._recorded import Recorded, activation_named, refused
 from autointerp.subjects.formats._tensors import (
     Flags,
@@ -91,6 +91,8 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     where = file.with_name("config.json")
     config = Recorded(read_json(where) if json_keys(where) else {}, where)
     written = "/".join(path.absolute().parts)
+    if "/crosscoder" in written:  # of Gemma Scope 2, a file for each of its layers
+        raise SubjectError(crosscoder(file, "as its folder says"))
     layer = _find(r"layer_(\d+)", written)
     l0 = _find(r"average_l0_(\d+)", written) or config.number("l0") or None
     if l0 is not None and l0 < 0:

@@ -120,6 +120,7 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     if config.flag("sparsity_include_decoder_norm") is not False:
         W_enc, b_enc, W_dec = W_enc * length, b_enc * length, W_dec / length[:, None]
     activation, threshold, is_on_training_scale = _activation(config, tensors, where)
+    was_topk = activation == "jumprelu" and not is_on_training_scale
     if threshold is not None and is_on_training_scale and norms is not None:
         threshold = threshold / in_scale
     if threshold is not None and not is_on_training_scale and norms is None:
@@ -157,7 +158,8 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
         hook=hook,
         layer=layer,
         prepend_bos=language_model.flag("prepend_bos"),
-        l0=float(k) if k and activation in ("topk", "jumprelu") else None,
+        # A default stands beside a threshold that was trained, too.
+        l0=float(k) if k and (activation == "topk" or was_topk) else None,
         notes=refused(left, where.parent, flags.strict),
         writes=site_of_hook(written)[0] if transcodes else None,
         has_training=language_model.has_training,

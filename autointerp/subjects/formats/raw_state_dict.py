@@ -66,10 +66,13 @@ DECODER_BIASES = (
 )  # fmt: skip
 # Taken from the input, as their names say, and added again where there is no decoder's bias.
 PRE_BIASES = ("pre_bias", "tied_bias", "b_pre", "pre_encoder_bias", "input_bias")
-THRESHOLDS = ("threshold", "thresholds", "activation_function.threshold", "jump_threshold")
+THRESHOLDS = (
+    "threshold", "thresholds", "activation_function.threshold", "jump_threshold", "topk_threshold",
+)  # fmt: skip
 LOG_THRESHOLDS = (
     "log_threshold", "log_thresholds", "log_jumprelu_threshold",
     "activation_function.log_threshold", "activation_function.log_jumprelu_threshold",
+    "jumprelu.log_threshold",
 )  # fmt: skip
 # Files that say what the weights beside them are.
 BESIDE = (
@@ -100,7 +103,7 @@ def recognises(path: Path) -> bool:
         )
     if path.suffix not in TORCH_SUFFIXES:
         return False
-    if path.name == "ae.pt" and dictionary_learning.recognises(path):
+    if dictionary_learning.recognises(path):
         return False
     try:
         with ZipFile(path) as archive:
@@ -140,6 +143,12 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
         parts["W_enc"], parts["b_enc"] = parts["W_enc"] * norms, parts["b_enc"] * norms
         parts["W_dec"] = parts["W_dec"] / norms[:, None]
     notes = []
+    if activation == "batchtopk":
+        activation = "topk"
+        notes.append(
+            "a BatchTopK without a calibrated threshold, whose latents depend on the batch: read "
+            "as TopK with the same k"
+        )
     if activation is None:
         notes.append("the file names no activation: read as ReLU; if it is a TopK, give k")
     if threshold is not None and activation == "jumprelu":
@@ -152,18 +161,25 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
         parts["threshold"] = threshold
     if threshold is not None and activation == "topk" and float(threshold.max()) > 0:
         notes.append("its files have a threshold too, which a TopK does not use")
+    hook = config.text(
+        "hook_name", "hook_point", "hook_point_in", "hookpoint", "submodule_name", "act_name"
+    )
+    if hook is not None:
+        config.take("site")  # of which the hook was made
+    written = config.text("hook_name_out", "hook_point_out", "out_hook_point", "target_hook")
+    transcodes = written not in (None, hook)
+    if transcodes:
+        notes.append("a transcoder: it reads one site and writes another")
     sae = SparseAutoencoder(
         **parts,
         subtract_b_dec=subtract,
         activation=activation or "relu",
         k=latents_a_token(k, flags, path) if activation in ("topk", "groupmax") else k,
         normalisation=normalisation,
+        transcodes=transcodes,
     )
     _check_sizes(sae, config)
-    hook, model = (
-        config.text("hook_name", "hook_point", "hook_point_in", "hookpoint", "submodule_name"),
-        config.text("model_name", "lm_name", "model", "language_model"),
-    )
+    model = config.text("model_name", "lm_name", "model", "language_model")
     layer = config.whole("layer", "hook_layer", "hook_point_layer")
     site, hook_layer = site_of_hook(hook)
     left = [*config.left_over(), *(f"tensor {name}" for name in tensors.unused())]
@@ -176,12 +192,14 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
         site=site,
         hook=hook,
         layer=hook_layer if layer is None else layer,
-        context_size=config.whole("context_size", "ctx_len", "context_length"),
+        context_size=config.whole("context_size", "ctx_len", "context_length", "seq_len"),
         prepend_bos=config.flag("prepend_bos"),
         l0=None if sae.k is None else float(sae.k),
         notes=(*notes, *refused(left, where, flags.strict)),
         has_training=config.has_training,
         assumes_relu=activation is None,
+        writes=site_of_hook(written)[0] if transcodes else None,
+        reconstructs=not transcodes,
         beside=() if place is None else (place,),
     )
 
@@ -287,11 +305,15 @@ def _threshold(tensors: _Named, config: Recorded) -> Tensor | None:
 def _k(tensors: _Named, config: Recorded, path: Path) -> int | None:
     state = config.take("activation_state_dict")  # OpenAI's
     inner = Recorded(state if isinstance(state, Mapping) else {}, path)
-    post = str(inner.take("postact_fn", default="ReLU"))
-    if not post.endswith("ReLU"):
-        raise SubjectError(f"{path}: a TopK with {post} behind it is not supported")
+    for post in (inner.take("postact_fn"), config.take("activation.postact_fn")):
+        if not str(post or "ReLU").endswith("ReLU"):
+            raise SubjectError(f"{path}: a TopK with {post} behind it is not supported")
     values: list[Any] = [tensors.one("k")] if "k" in tensors.names else []
-    values += [config.take("k", "top_k", "topk", "kval_topk"), inner.take("k")]
+    values += [config.take("k", "topk", "kval_topk", "activation.k"), inner.take("k")]
+    top_k = config.take("top_k")
+    # Bussmann's trainings write their default beside a type that has no k.
+    if str(config.values.get("sae_type")) not in ("vanilla", "jumprelu"):
+        values.append(top_k)
     numbers = [latents_a_token(v, Flags(), path) for v in values if not is_off(v)]
     if len(set(numbers)) > 1:
         raise SubjectError(f"{path}: k is {' and '.join(map(str, numbers))}; correct one of them")
@@ -325,7 +347,8 @@ def _activation(
     is_gated: bool,
     path: Path,
 ) -> Activation | None:
-    """Return the activation, None where nothing is said of it.
+    """Return the activation, None where nothing is said of it; `batchtopk` where it has no
+    threshold, so that only its k is known.
 
     Raises SubjectError where what is said contradicts itself.
     """
@@ -335,7 +358,8 @@ def _activation(
         "nonlinearity", "architecture", "sae_type", "dict_class",
     ):  # fmt: skip
         value = config.take(key)
-        if is_off(value) or (key in ("architecture", "sae_type") and str(value).lower() == "sae"):
+        is_any_sae = key in ("architecture", "sae_type") and str(value).lower() == "sae"
+        if is_any_sae or (is_off(value) and str(value).lower() != "identity"):
             continue
         own = activation_named(value, config.path)
         if named not in (None, own) and not (named == "relu" and key == "architecture"):
@@ -349,7 +373,7 @@ def _activation(
         implied = "topk"
     elif k is not None and threshold is not None and named is None:
         if threshold.numel() == 1 and float(threshold) < 0:
-            implied = "topk"  # a BatchTopK's that was never calibrated
+            implied = "batchtopk"  # its threshold was never calibrated
         else:
             raise MissingSetting(
                 "k",
@@ -361,14 +385,15 @@ def _activation(
         implied = "jumprelu"
     else:
         implied = "topk" if k is not None else None
-    if named == "batchtopk":
-        named = "jumprelu" if threshold is not None and (threshold >= 0).all() else "topk"
+    if named == "batchtopk" and threshold is not None and (threshold >= 0).all():
+        named = "jumprelu"
     if named is None:
         return implied
     fits = {
         "relu": threshold is None and k is None and not is_gated,
         "jumprelu": threshold is not None and not is_gated,
         "topk": not is_gated,
+        "batchtopk": not is_gated,
         "groupmax": not is_gated,
         "gated": is_gated,
     }
@@ -460,6 +485,8 @@ def _normalisation(
 ) -> Normalisation:
     if "latent_bias" in tensors.names and "pre_bias" in tensors.names and activation == "topk":
         return "layer_norm"  # OpenAI's code normalises the inputs of every TopK
+    if config.flag("input_unit_norm"):  # Bussmann's: of each input, to mean 0 and deviation 1
+        return "layer_norm"
     keys = (
         "normalize_activations", "normalize", "norm_activation", "normalization",
         "normalize_input", "input_normalization", "norm_type", "normalize_inputs",
@@ -494,7 +521,15 @@ def _normalisation(
 
 def _check_sizes(sae: SparseAutoencoder, config: Recorded) -> None:
     for size, keys in {
-        sae.d_in: ("d_in", "d_model", "activation_dim", "input_dim", "d_input", "n_inputs"),
+        sae.d_in: (
+            "d_in",
+            "d_model",
+            "activation_dim",
+            "input_dim",
+            "d_input",
+            "n_inputs",
+            "act_size",
+        ),
         sae.d_sae: ("d_sae", "dict_size", "num_latents", "n_latents", "d_hidden", "n_features"),
     }.items():
         for key in keys:

@@ -38,6 +38,11 @@ ARCHITECTURES: dict[str, Activation] = {
     "jumprelu_transcoder": "jumprelu",
     "jumprelu_skip_transcoder": "jumprelu",
 }
+# Those of which not even the loaded object can be read.
+UNREADABLE = {
+    "abstopk": "its latents may be below 0, which no unit has here",
+    "temporal": "a token's latents depend on the tokens before it, and a harvest gives each alone",
+}
 SCALING_FACTORS = ("scaling_factor", "finetuning_scaling_factor")
 NORMALISATIONS: dict[str, Normalisation] = {
     "none": "none",
@@ -65,9 +70,15 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     normalisation or another recorded setting is one that cannot be reproduced.
     """
     folder = _folder(path)
-    where, file = folder / "cfg.json", folder / WEIGHTS
+    where = folder / "cfg.json"
+    file = path if path.is_file() and path.suffix == ".safetensors" else folder / WEIGHTS
     config = _since_six(read_json(where), where)
     architecture = config.text("architecture") or "standard"
+    if architecture in UNREADABLE:
+        raise SubjectError(
+            f"{where}: architecture '{architecture}' is not supported: {UNREADABLE[architecture]}; "
+            "choose another SAE"
+        )
     if architecture not in ARCHITECTURES:
         raise SubjectError(
             f"{where}: architecture '{architecture}' is not supported "
@@ -131,6 +142,8 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     if scale is not None:
         sae = scaled(sae, scale)
     loaded = _described(sae, folder, config, transcoder)
+    if file != folder / WEIGHTS:
+        loaded = replace(loaded, beside=(file,))
     left = [*config.left_over(), *tensors.left_over()]
     if k and activation in {"relu", "gated"}:
         left.insert(0, f"architecture {architecture} and k = {k:g}")
@@ -241,6 +254,7 @@ def _described(
             f"{config.path}: an SAE of {hook} that writes {written} is a transcoder, but its "
             f"architecture says otherwise; correct one of them"
         )
+    l0 = config.number("l0")  # at the end of the training
     context_size = config.whole("context_size")
     prepend_bos = config.flag("prepend_bos")
     kwargs = Recorded(
@@ -266,7 +280,7 @@ def _described(
         layer=layer if recorded_layer is None else recorded_layer,
         context_size=context_size,
         prepend_bos=prepend_bos,
-        l0=None if sae.k is None else float(sae.k),
+        l0=l0 or (None if sae.k is None else float(sae.k)),
         notes=tuple(notes),
         revision=kwargs.text("revision"),
         writes=site_of_hook(written)[0] if transcoder else None,

@@ -50,7 +50,7 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     folder = _folder(path)
     where = folder / "cfg.json"
     config = Recorded(read_json(where), where)
-    file = folder / WEIGHTS
+    file = path if path.is_file() and path.suffix == ".safetensors" else folder / WEIGHTS
     tensors = read_safetensors(file)
     b_enc, b_dec = need(tensors, file, "encoder.bias", "b_dec")
     W_enc, W_dec = encoder_and_decoder(tensors, file, len(b_enc), "encoder.weight", "W_dec")
@@ -85,9 +85,11 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
         W_skip=W_skip,
         transcodes=transcode,
     )
+    # One of several seeds stands in a folder of its own.
+    place = folder.parent if re.fullmatch(r"seed\d+", folder.name) else folder
     match = re.search(
         r"(layers|h|blocks)\.(\d+)(\.(mlp|ffn|attention|self_attn|self_attention|attn))?$",
-        folder.name,
+        place.name,
     )
     site, layer, is_mlp = None, None, False
     if match:
@@ -100,7 +102,7 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     if transcode:
         site = f"layers.{layer}.mlp.input" if is_mlp else None
         notes.append("a transcoder: it reads its module's input and writes its output")
-    run = _run(folder)
+    run = _run(place)
     has_unit_norm = config.flag("normalize_decoder")
     left = [*config.left_over(), *tensors.left_over()]
     return LoadedAutoencoder(
@@ -109,7 +111,7 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
         folder,
         model=run.text("model"),
         site=site,
-        hook=folder.name if re.search(r"(layers|h|blocks)[._]\d+|embed", folder.name) else None,
+        hook=place.name if re.search(r"(layers|h|blocks)[._]\d+|embed", place.name) else None,
         layer=layer,
         context_size=run.whole("ctx_len"),
         l0=float(k),
@@ -119,6 +121,7 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
         unit_decoder=None if transcode else has_unit_norm or None,
         reconstructs=not transcode,
         writes=writes,
+        beside=() if file == folder / WEIGHTS else (file,),
     )
 
 

@@ -19,11 +19,12 @@ from support.sae_files import (
     X,
     beside,
     encodes,
+    top,
     written,
 )
 
 from autointerp.errors import SubjectError
-from autointerp.subjects.formats import load_sae
+from autointerp.subjects.formats import Flags, load_sae
 
 SET = "model_name: google/gemma-2-2b\nfeature_input_hook: {}\nfeature_output_hook: hook_mlp_out\n"
 DECODERS = torch.stack([W_DEC, 2 * W_DEC], dim=1)  # [latents, layers from here on, d_out]
@@ -112,3 +113,42 @@ def test_a_transcoder_of_a_set_has_the_sets_hooks(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(SET.format("mlp.hook_in") + "input_gain: 3\n")
     with pytest.raises(SubjectError, match="input_gain = 3"):
         load_sae(path)
+
+
+@pytest.mark.parametrize(
+    ("said", "tensors", "flags"),
+    [
+        ("activation: topk\nk: 3\n", {}, Flags()),
+        ("activation: topk\n", {"k": torch.tensor(3)}, Flags()),
+        ("", {"k": torch.tensor(3)}, Flags()),
+        ("activation: topk\n", {}, Flags(k=3)),
+    ],
+)
+def test_a_transcoder_of_a_set_may_be_a_topk(
+    said: str, tensors: dict[str, torch.Tensor], flags: Flags, tmp_path: Path
+) -> None:
+    own = {"W_enc": W_ENC.T, "W_dec": W_DEC, "b_enc": B_ENC, "b_dec": B_DEC, **tensors}
+    path = written(tmp_path / "layer_4.safetensors", own)
+    (tmp_path / "config.yaml").write_text(SET.format("mlp.hook_in") + said)
+    assert encodes(path, top(RAW, 3), flags).l0 == 3
+
+
+def test_a_topk_transcoder_that_contradicts_its_set_is_refused(tmp_path: Path) -> None:
+    own = {"W_enc": W_ENC.T, "W_dec": W_DEC, "b_enc": B_ENC, "b_dec": B_DEC, "k": torch.tensor(3)}
+    path = written(tmp_path / "layer_4.safetensors", own)
+    for said, message in (
+        ("activation: topk\nk: 4\n", r"says k 4, layer_4\.safetensors 3; correct one"),
+        ("activation: relu\n", "says relu, the tensors of layer_4.safetensors are topk"),
+    ):
+        (tmp_path / "config.yaml").write_text(SET.format("mlp.hook_in") + said)
+        with pytest.raises(SubjectError, match=message):
+            load_sae(path)
+
+
+def test_a_set_may_have_the_configuration_of_its_training_alone(tmp_path: Path) -> None:
+    own = {"W_enc": W_ENC.T, "W_dec": W_DEC, "b_enc": B_ENC, "b_dec": B_DEC}
+    path = written(tmp_path / "layer_4.safetensors", own)
+    (tmp_path / "wanb-config.yaml").write_text("d_model:\n  value: 6\nd_feature:\n  value: 16\n")
+    loaded = encodes(path, RAW)
+    assert (loaded.format, loaded.sae.transcodes, loaded.layer) == ("circuit_tracer", True, 4)
+    assert (loaded.site, loaded.beside) == (None, ())

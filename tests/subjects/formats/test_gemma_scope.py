@@ -113,3 +113,13 @@ def test_a_layer_of_a_cross_layer_transcoder_adds_up_what_it_writes(tmp_path: Pa
     assert (loaded.site, loaded.reconstructs) == ("layers.7.mlp.input", False)
     torch.testing.assert_close(loaded.sae.W_dec, 3 * W_DEC)
     assert "the encoder of one layer of a cross-layer transcoder" in loaded.notes[0]
+
+
+@pytest.mark.parametrize("decoder", [W_DEC, torch.stack([W_DEC, W_DEC], dim=1)])
+def test_a_layer_of_a_crosscoder_is_refused_by_its_folder(
+    decoder: torch.Tensor, tmp_path: Path
+) -> None:
+    folder = tmp_path / "gemma-scope-2-4b-pt/crosscoder/layer_9_17_22_29_width_65k_l0_medium"
+    path = written(folder / "params_layer_0.safetensors", {**SMALL, "w_dec": decoder})
+    with pytest.raises(SubjectError, match=r"is a crosscoder \(as its folder says\): each of its"):
+        load_sae(path)

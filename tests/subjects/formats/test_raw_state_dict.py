@@ -45,6 +45,13 @@ RAISED = torch.linspace(-1.0, 2.0, D_SAE)  # thresholds, some of them negative
         ({"threshold": torch.full((D_SAE,), 0.5)}, RAW * (PRE > 0.5)),
         ({"threshold": torch.tensor(0.5)}, RAW * (PRE > 0.5)),
         ({"threshold": RAISED}, RAW * (PRE > RAISED)),
+        (  # SAELens' BatchTopK while it is trained
+            {
+                "topk_threshold": torch.tensor(0.5).double(),
+                "cfg": {"architecture": "batchtopk", "k": 3},
+            },
+            RAW * (PRE > 0.5),
+        ),
         ({"log_threshold": torch.full((D_SAE,), 0.5)}, RAW * (PRE > 0.5**0.0 * 1.6487213)),
         ({"log_jumprelu_threshold": RAISED}, RAW * (RAISED.exp() < PRE)),
         ({"k": 3, "threshold": torch.tensor(-1.0)}, top(RAW, 3)),  # was never calibrated
@@ -112,12 +119,18 @@ def test_a_bias_whose_name_says_that_it_is_taken_from_the_input_is(tmp_path: Pat
 def test_openais_topk_normalises_its_inputs(tmp_path: Path) -> None:
     state = {
         "pre_bias": B_DEC, "latent_bias": B_ENC, "encoder.weight": W_ENC.T,
-        "decoder.weight": W_DEC.T, "stats_last_nonzero": torch.zeros(D_SAE), "activation": "TopK",
+        "decoder.weight": W_DEC.T, "stats_last_nonzero": torch.zeros(D_SAE),
+        "latents_activation_frequency": torch.ones(D_SAE), "activation": "TopK",
+        "latents_mean_square": torch.zeros(D_SAE),
         "activation_state_dict": {"k": 4, "postact_fn": "ReLU"},
     }  # fmt: skip
     # sparse_autoencoder/model.py: LN(x) = (x − mean) / (std + 1e-5), std with Bessel's correction.
     x = (X - X.mean(1, keepdim=True)) / (X.std(1, keepdim=True) + 1e-5)
-    encodes(written(tmp_path / "v5.pt", state), top(relu((x - B_DEC) @ W_ENC + B_ENC), 4))
+    expected = top(relu((x - B_DEC) @ W_ENC + B_ENC), 4)
+    encodes(written(tmp_path / "v5.pt", state), expected)
+    # As torch of today writes it: the activation is a module of the autoencoder.
+    of_module = {"activation.k": 4, "activation.postact_fn": "ReLU"}
+    encodes(written(tmp_path / "again.pt", {**state, **of_module}), expected)
     state["activation_state_dict"] = {"k": 4, "postact_fn": "Identity"}
     with pytest.raises(SubjectError, match="TopK with Identity behind it is not supported"):
         load_sae(written(tmp_path / "v6.pt", state))
@@ -149,6 +162,7 @@ def test_names_before_the_names_and_other_libraries_names_are_known(tmp_path: Pa
         ({"input_mean": torch.ones(6)}, "tensor input_mean"),
         ({"threshold": RAISED, "log_threshold": RAISED}, "has threshold and log_threshold"),
         ({"activation": "tanh"}, "activation 'tanh' is not supported"),
+        ({"activation": "Identity"}, "activation 'Identity' is not supported"),
         ({"activation": "jumprelu"}, "says jumprelu, and sae.pt has no threshold"),
         ({"activation": "relu", "k": 4}, "says relu, and sae.pt has k = 4"),
         ({"activation": "relu", "threshold": RAISED}, "says relu, and sae.pt has a threshold"),
@@ -156,6 +170,7 @@ def test_names_before_the_names_and_other_libraries_names_are_known(tmp_path: Pa
         ({"config": {"input_transform": "x / 3"}}, "input_transform = \"x / 3\""),
         ({"config": {"latent_multiplier": 2.0}}, "latent_multiplier = 2.0"),
         ({"config": {"d_sae": 32}}, "says d_sae 32, the tensors have 16"),
+        ({"config": {"site": "resid_pre", "layer": 8}}, 'says site = "resid_pre"'),
         ({"k": torch.tensor(3), "cfg": {"k": 4}}, "k is 3 and 4"),
         ({"k": 3, "cfg": {"subtract_b_dec": "perhaps"}}, "not true or false"),
         ({"encoder.weight": torch.ones(2, 6, D_SAE)}, "is a crosscoder"),
@@ -250,3 +265,74 @@ def test_a_threshold_beside_a_topk_that_is_said_to_be_one_is_noted(tmp_path: Pat
     said = {"activation": "topk", "k": 3, "threshold": torch.tensor(0.5)}
     loaded = encodes(written(tmp_path / "a.pt", {**LINEAR, **said}), top(RAW, 3), PLAIN_INPUT)
     assert "a threshold too, which a TopK does not use" in loaded.notes[0]
+
+
+def normalised(x: torch.Tensor) -> torch.Tensor:
+    x = x - x.mean(1, keepdim=True)
+    return x / (x.std(1, keepdim=True) + 1e-5)
+
+
+BUSSMANN = {
+    "seed": 49, "lr": 3e-4, "max_grad_norm": 100000, "seq_len": 128, "dtype": "torch.float32",
+    "model_name": "gpt2-small", "site": "resid_pre", "layer": 8, "act_size": 6, "dict_size": 16,
+    "input_unit_norm": True, "top_k": 3, "top_k_aux": 512, "aux_penalty": 1 / 32,
+    "bandwidth": 0.001, "hook_point": "blocks.8.hook_resid_pre", "n_batches_to_dead": 5,
+}  # fmt: skip
+CENTRED = relu((normalised(X) - B_DEC) @ W_ENC + B_ENC)
+
+
+@pytest.mark.parametrize(
+    ("kind", "tensors", "expected", "l0"),
+    [
+        ("vanilla", {}, CENTRED, None),
+        ("topk", {}, top(CENTRED, 3), 3),
+        ("jumprelu", {"jumprelu.log_threshold": RAISED}, CENTRED * (RAISED.exp() < CENTRED), None),
+        ("batch-topk", {"threshold": torch.tensor(0.7)}, CENTRED * (CENTRED > 0.7), 3),
+        ("global-matryoshka-topk", {"threshold": torch.tensor(0.7)}, CENTRED * (CENTRED > 0.7), 3),
+    ],
+)
+def test_bussmanns_types_normalise_each_input_where_their_configuration_says_so(
+    kind: str, tensors: dict[str, Any], expected: torch.Tensor, l0: float | None, tmp_path: Path
+) -> None:
+    path = beside(
+        written(tmp_path / "sae.pt", {**PLAIN, **tensors}),
+        "config.json", **BUSSMANN, sae_type=kind,
+    )  # fmt: skip
+    loaded = encodes(path, expected, Flags(subtract_b_dec=True))
+    found = (loaded.site, loaded.model, loaded.context_size, loaded.l0)
+    assert found == ("layers.8.input", "gpt2-small", 128, l0)
+    assert loaded.notes == ()
+    beside(path, "config.json", **BUSSMANN | {"act_size": 8}, sae_type=kind)
+    with pytest.raises(SubjectError, match="says act_size 8, the tensors have 6"):
+        load_sae(path, flags=Flags(subtract_b_dec=True))
+
+
+def test_a_batchtopk_without_a_threshold_is_a_topk_with_a_note(tmp_path: Path) -> None:
+    path = beside(written(tmp_path / "sae.pt", LINEAR), "config.json", sae_type="batchtopk", k=3)
+    loaded = encodes(path, top(RAW, 3), PLAIN_INPUT)
+    assert loaded.notes == (
+        "a BatchTopK without a calibrated threshold, whose latents depend on the batch: read as "
+        "TopK with the same k",
+    )
+
+
+def test_the_hook_of_nandas_autoencoders_is_read(tmp_path: Path) -> None:
+    said = {
+        "seq_len": 128, "enc_dtype": "fp32", "site": "z", "reinit": "reinit", "head": "cat",
+        "anthropic_neuron_resample_scale": 0.2, "resample_factor": 0.01, "sched_lr_factor": 0.1,
+        "sched_type": "cosine_warmup", "act_name": "blocks.7.attn.hook_z", "act_size": 6,
+    }  # fmt: skip
+    path = beside(written(tmp_path / "v9.pt", PLAIN), "v9_cfg.json", **said)
+    loaded = encodes(path, SUBTRACTED, Flags(subtract_b_dec=True))
+    assert (loaded.site, loaded.layer) == ("layers.7.attention.heads", 7)
+
+
+def test_a_state_dict_that_writes_another_hook_is_a_transcoder(tmp_path: Path) -> None:
+    said = {"activation": "topk", "k": 3, "hook_point_in": "blocks.2.mlp.hook_in"}
+    file = written(tmp_path / "sae.pt", LINEAR)
+    path = beside(file, "config.json", **said, hook_point_out="blocks.2.hook_mlp_out")
+    loaded = encodes(path, top(RAW, 3), PLAIN_INPUT)
+    found = (loaded.sae.transcodes, loaded.reconstructs, loaded.site, loaded.writes)
+    assert found == (True, False, "layers.2.mlp.input", "layers.2.mlp.added")
+    beside(file, "config.json", **said, hook_point_out=said["hook_point_in"])
+    assert not load_sae(path, flags=PLAIN_INPUT).sae.transcodes

@@ -55,6 +55,9 @@ TRAINING = [
     "sae_lens_version",
     "auxk_alpha",
     "warmup_steps",
+    "bandwidth",
+    "p_end",
+    "max_grad_norm",
     "threshold_beta",
     "target_l0",
     "sparsity_penalty",
@@ -127,6 +130,8 @@ def test_what_is_switched_on_does(value: Any) -> None:
     [
         ("ReLU", "relu"), ("TopK", "topk"), ("jump_relu", "jumprelu"), ("JumpReLU", "jumprelu"),
         ("BatchTopKSAE", "batchtopk"), ("standard", "relu"), ("gated", "gated"), (None, None),
+        ("vanilla", "relu"), ("MatryoshkaBatchTopKSAE", "batchtopk"),
+        ("global-matryoshka-topk", "batchtopk"),
     ],
 )  # fmt: skip
 def test_an_activation_is_known_by_any_of_its_names(name: Any, activation: Any) -> None:
