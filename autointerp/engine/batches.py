@@ -424,7 +424,8 @@ def _store(
 ) -> None:
     """Store replies as attempts and ratings; those that a broken-off collection stored are left.
 
-    Calls that may be billed without a reply are charged at their most.
+    Calls that may be billed without a reply, or whose reply has no price, are charged at their
+    most.
     """
     provider_id = batch["provider_id"]
     stored = run.stored_calls([request.key for request, _ in rows])
@@ -434,7 +435,8 @@ def _store(
         before = stored.get(request.key, [])
         if _is_collected(before, provider_id):
             continue
-        if reply.details.get("perhaps_billed"):
+        is_unpriced = reply.stop != "error" and reply.cost_usd is None
+        if reply.details.get("perhaps_billed") or is_unpriced:
             lost.add(request.key)
         reply.details.update(batch=provider_id, anchors=list(question.anchors(request.repeat)))
         attempts.append((request, before[-1][0] + 1 if before else 0, reply))

@@ -498,14 +498,26 @@ def test_calls_without_a_reply_are_charged_unless_the_provider_never_made_them(
     assert run.spent_usd() == pytest.approx(most_usd * charged / 5)
 
 
+@BOTH
+def test_replies_of_a_batch_that_count_no_tokens_are_charged_at_their_most(
+    run: Run, server: LoopbackServer, provider: str
+) -> None:
+    server.change_results = lambda content: content.replace(b'"usage"', b'"used"')
+    submit(run, provider, server, price_in=2.0, price_out=2.0)
+    most_usd = run.committed_usd()
+    assert collect_batches(run, load_rater).statuses == {"ok": 5}
+    assert run.spent_usd() == pytest.approx(most_usd)
+
+
 def test_a_filter_refuses_one_call_of_a_batch(run: Run, server: LoopbackServer) -> None:
-    submit(run, "openai", server, count=1)
+    submit(run, "openai", server, count=1, price_in=2.0, price_out=2.0)
     ((key,),) = run.rows("SELECT call_key FROM batch_call")
     no = {"error": {"code": "content_filter", "message": "filtered"}}
     row = {"custom_id": key, "error": None, "response": {"status_code": 400, "body": no}}
     server.files["refused"] = json.dumps(row).encode()
     server.batch_fields = {"output_file_id": "refused"}
     assert collect_batches(run, load_rater).statuses == {"refused": 1}
+    assert run.spent_usd() == 0.0
 
 
 def test_calls_of_one_key_are_in_a_batch_once(
