@@ -488,7 +488,7 @@ def _versions(
     # By names alone first: nearly always each has one model, and a million calls need no join.
     several = run.rows(
         "SELECT rater FROM call WHERE stop <> 'error' AND model IS NOT NULL"
-        " AND tokens_in IS NOT NULL GROUP BY rater HAVING min(model) <> max(model) LIMIT 1"
+        " AND model <> rater GROUP BY rater HAVING min(model) <> max(model) LIMIT 1"
     )
     if not several:
         return versions, {}
@@ -498,7 +498,7 @@ def _versions(
             "SELECT r.rubric_digest, r.rater, list_sort(list(DISTINCT c.model)) AS models"
             " FROM unit_rating r JOIN call c USING (call_key)"
             " WHERE r.status = 'ok' AND c.stop <> 'error' AND c.model IS NOT NULL"
-            " AND c.tokens_in IS NOT NULL GROUP BY ALL HAVING count(DISTINCT c.model) > 1"
+            " AND c.model <> c.rater GROUP BY ALL HAVING count(DISTINCT c.model) > 1"
         )
     }
     return versions, models

@@ -18,7 +18,7 @@ from autointerp.pipeline.guess import GuessResult, ask_guesses, require_model, u
 from autointerp.pipeline.harvest import draw
 from autointerp.pipeline.job import Job, Resolved, run_for
 from autointerp.pipeline.rate_result import RateResult, reason_texts
-from autointerp.pipeline.until import rate_until, rated_of, say_deviations
+from autointerp.pipeline.until import not_pending, rate_until, say_deviations
 from autointerp.questions.guess import guess_rubric
 from autointerp.questions.items import make_items
 from autointerp.raters import load_rater
@@ -38,7 +38,8 @@ class RateForecast:
 
     Attributes:
         missing: Units that would be harvested, by source.
-        items: Items that would be rated, repeats counted; `left` of them have no rating yet.
+        items: Items that would be rated, repeats counted; `left` of them have no rating
+            yet and are in no batch.
         estimate: Calls, tokens and cost of those that are left.
         until: The stopping rule, by which fewer may be rated; empty for a fixed n.
         tokens: Tokens of the corpus that are read at most; 0 for all.
@@ -240,9 +241,9 @@ def _forecast_units(resolved: Resolved) -> RateForecast:
             units = {name: run.sampled(name, n) for name, n in wanted.items()}
             drawn = {name: len(of) for name, of in units.items()}
             asked = [*chain.from_iterable(units.values())]
-            rated = rated_of(run, resolved, asked, job.repeats)
+            rated = not_pending(run, resolved, asked, job.repeats)
             if job.guess:
-                rated_once = rated_of(run, resolved, asked, 1)
+                rated_once = not_pending(run, resolved, asked, 1)
                 unguessed = unguessed_of(run, rubric, rater)
     except UnknownName:
         drawn, rated = dict.fromkeys(wanted, 0), 0

@@ -35,6 +35,7 @@ from autointerp.records import Item, Reply
 from autointerp.settings import RunSettings
 from autointerp.store.replies import read_replies
 from autointerp.store.run import Run, open_run
+from autointerp.text import dollars
 
 QUICK = RetryPolicy(retries=3, first_wait_s=0.01)
 
@@ -636,6 +637,21 @@ def test_the_budget_holds_over_kills_and_calls_without_a_reply(
             assert run.spent_usd() == pytest.approx(5 * most)
         else:
             assert len(server.completions) > 5
+
+
+def test_what_calls_of_unknown_cost_count_as_is_said(run: Run, server: LoopbackServer) -> None:
+    message = {"content": '{"rationale": "as ever", "description": "cats", "score": 3}'}
+    uncounted = {"model": "m", "choices": [{"message": message, "finish_reason": "stop"}]}
+    server.faults.extend([Fault(drop="middle"), Fault(raw=json.dumps(uncounted).encode()), None])
+    rater = openai_rater(server, price_in=1000.0, price_out=1000.0, max_output_tokens=100)
+    counts = rate(run, rater, 2, concurrency=1)
+    assert counts.statuses == {"ok": 2}
+    assert counts.spent_usd > 0
+    assert counts.charged_usd > 0
+    assert run.spent_usd() == pytest.approx(counts.spent_usd + counts.charged_usd)
+    known, _, unknown = counts.spent_text.partition(" and ")
+    assert known == dollars(counts.spent_usd)
+    assert unknown == f"at most {dollars(counts.charged_usd)} for calls of unknown cost"
 
 
 KILLED_IN_FLIGHT = """

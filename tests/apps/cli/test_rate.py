@@ -177,6 +177,7 @@ def test_a_batch_is_handed_over_waited_for_and_collected(
     assert f"28 calls are in open batches ({name}): {collects}" in told
     assert "rated before" not in told  # nobody has yet
     assert "handed over" not in rate(*asked, "--batch").err
+    assert "about 0 of 28 items" in " ".join(rate(*asked, "--dry-run").err.split())
     assert not server.completions
     resume = ("rate", "--resume", "--run", tiny_run_name)
     assert "still open" in command_line(*resume).err
