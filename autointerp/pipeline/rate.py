@@ -235,6 +235,7 @@ def _forecast_units(resolved: Resolved) -> RateForecast:
     if job.guess:
         require_model(rater)
     resolved.prepare_rater()
+    items = sum(wanted.values()) * job.repeats
     rated_once = unguessed = 0
     try:
         with open_to_read(job.run, job.runs) as run:
@@ -245,10 +246,11 @@ def _forecast_units(resolved: Resolved) -> RateForecast:
             if job.guess:
                 rated_once = not_pending(run, resolved, asked, 1)
                 unguessed = unguessed_of(run, rubric, rater)
+            left = max(0, items - rated)
+            estimate = forecast_calls(rater, rubric, left, run=run, batch=job.batch)
     except UnknownName:
-        drawn, rated = dict.fromkeys(wanted, 0), 0
-    items = sum(wanted.values()) * job.repeats
-    left = max(0, items - rated)
+        drawn, left = dict.fromkeys(wanted, 0), items
+        estimate = forecast_calls(rater, rubric, left, batch=job.batch)
     guesses = None
     if job.guess:
         # Once about each item, and what a batch is to bring is asked about when it is there.
@@ -262,7 +264,7 @@ def _forecast_units(resolved: Resolved) -> RateForecast:
         missing={name: n - drawn[name] for name, n in wanted.items() if n > drawn[name]},
         items=items,
         left=left,
-        estimate=forecast_calls(rater, rubric, left, batch=job.batch),
+        estimate=estimate,
         until="" if resolved.stopping is None else str(resolved.stopping),
         tokens=resolved.settings.harvest.tokens,
         cache_bytes=job.cache_bytes or 0,
