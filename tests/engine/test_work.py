@@ -27,6 +27,7 @@ from autointerp.engine.loop import NOTHING_SHOWN
 from autointerp.engine.retry import RetryPolicy
 from autointerp.engine.work import RatingCounts, RatingPolicy, Tally, rate_items
 from autointerp.errors import BadInput, RaterError, RunLocked
+from autointerp.pipeline.summary import summarise
 from autointerp.raters import RaterOptions
 from autointerp.raters import anthropic as anthropic_module
 from autointerp.raters import openai as openai_module
@@ -648,7 +649,10 @@ def test_what_calls_of_unknown_cost_count_as_is_said(run: Run, server: LoopbackS
     assert counts.statuses == {"ok": 2}
     assert counts.spent_usd > 0
     assert counts.charged_usd > 0
+    assert run.charged_usd() == pytest.approx(counts.charged_usd)
     assert run.spent_usd() == pytest.approx(counts.spent_usd + counts.charged_usd)
+    of_it = f"at most {dollars(counts.charged_usd)} of it for calls of unknown cost"
+    assert str(summarise(run)).endswith(f"  cost       {dollars(run.spent_usd())}, {of_it}")
     known, _, unknown = counts.spent_text.partition(" and ")
     assert known == dollars(counts.spent_usd)
     assert unknown == f"at most {dollars(counts.charged_usd)} for calls of unknown cost"
