@@ -238,15 +238,18 @@ def _parts(
 
 
 def _take_stored(run: Run, requests: Sequence[Request], rater: Any, question: Question) -> set[str]:
-    """Rate what replies in the store can answer; return the keys of those calls."""
+    """Rate what replies in the store can answer; return the keys of those calls.
+
+    What could not be read of a batch is not handed over in the same words again.
+    """
     stored = run.stored_calls([request.key for request in requests])
     ratings = []
     for request in requests:
-        for _, reply in stored.get(request.key, []):
-            rating = read_rating(question, rater, request, reply)
-            if reply.stop == "end" and rating.status == "ok":
-                ratings.append(rating)
-                break
+        replies = [reply for _, reply in stored.get(request.key, []) if reply.stop != "error"]
+        readable = [reply for reply in replies if question.read(reply).status == "ok"]
+        unread = [reply for reply in replies if "batch" in reply.details]
+        for reply in readable[:1] or unread[-1:]:
+            ratings.append(read_rating(question, rater, request, reply))
     run.add_ratings(ratings, rater=rater.name)
     return {rating.call_key for rating in ratings if rating.call_key is not None}
 

@@ -32,8 +32,15 @@ from autointerp.store.run import Run
 from autointerp.text import dollars
 
 # Of current ratings: those that no rater is asked about again. What failed without a call shows
-# nothing, and never will; nothing else fails without one.
-SETTLED = "(status <> 'failed' OR call_key NOT IN (SELECT call_key FROM call))"
+# nothing, and never will; nothing else fails without one. What could not be read is asked again
+# where nothing could: with other options, as the rater's error advises, it may be.
+SETTLED = (
+    "CASE status"
+    " WHEN 'failed' THEN call_key NOT IN (SELECT call_key FROM call)"
+    " WHEN 'unparsed' THEN (rater, rubric_digest) IN"
+    " (SELECT (rater, rubric_digest) FROM rating WHERE status = 'ok')"
+    " ELSE true END"
+)
 
 Beside = Callable[[Sequence[str], Evidence], dict[str, str]]
 

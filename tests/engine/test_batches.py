@@ -117,6 +117,18 @@ def test_what_is_in_a_batch_is_not_asked_again(
 
 
 @BOTH
+def test_a_batch_of_which_nothing_could_be_read_is_handed_over_again_in_other_words_alone(
+    run: Run, server: LoopbackServer, provider: str
+) -> None:
+    server.change_results = lambda content: content.replace(b"score", b"grade")
+    submit(run, provider, server)
+    assert collect_batches(run, load_rater).statuses == {"unparsed": 5}
+    assert submit(run, provider, server).calls == 0
+    assert set(statuses(run).values()) == {"unparsed"}
+    assert submit(run, provider, server, max_output_tokens=2000).calls == 5
+
+
+@BOTH
 def test_rows_that_failed_expired_or_are_missing_are_asked_again_later(
     run: Run, server: LoopbackServer, provider: str
 ) -> None:

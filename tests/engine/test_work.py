@@ -850,6 +850,20 @@ def test_few_items_of_which_none_could_be_read_are_no_success(
     assert statuses(run) == ["unparsed"] * 2
 
 
+def test_what_none_could_read_is_asked_again_in_another_way_and_paid_once_in_the_same(
+    run: Run, server: LoopbackServer
+) -> None:
+    cut = Fault(text="I would", stop="length")
+    server.fault_for = lambda call: cut if call.body["max_tokens"] < 500 else None
+    with pytest.raises(RaterError, match="a larger --max-output-tokens"):
+        rate(run, openai_rater(server, max_output_tokens=100), count=2)
+    before = len(server.completions)
+    assert rate(run, openai_rater(server, max_output_tokens=100), count=2).calls == 0
+    assert len(server.completions) == before
+    counts = rate(run, openai_rater(server, max_output_tokens=1000), count=2)
+    assert (counts.before, counts.statuses) == (0, {"ok": 2})
+
+
 def test_a_model_that_is_read_now_and_then_goes_on(run: Run, server: LoopbackServer) -> None:
     server.faults.extend([Fault(text="no")] * 8)  # four items at most, each asked twice
     counts = rate(run, openai_rater(server), count=30, concurrency=1)
