@@ -238,15 +238,18 @@ def _parts(
 
 
 def _take_stored(run: Run, requests: Sequence[Request], rater: Any, question: Question) -> set[str]:
-    """Rate what replies in the store can answer; return the keys of those calls."""
+    """Rate what replies in the store can answer; return the keys of those calls.
+
+    What could not be read of a batch is not handed over in the same words again.
+    """
     stored = run.stored_calls([request.key for request in requests])
     ratings = []
     for request in requests:
-        for _, reply in stored.get(request.key, []):
-            rating = read_rating(question, rater, request, reply)
-            if reply.stop == "end" and rating.status == "ok":
-                ratings.append(rating)
-                break
+        replies = [reply for _, reply in stored.get(request.key, []) if reply.stop != "error"]
+        readable = [reply for reply in replies if question.read(reply).status == "ok"]
+        unread = [reply for reply in replies if "batch" in reply.details]
+        for reply in readable[:1] or unread[-1:]:
+            ratings.append(read_rating(question, rater, request, reply))
     run.add_ratings(ratings, rater=rater.name)
     return {rating.call_key for rating in ratings if rating.call_key is not None}
 
@@ -424,7 +427,8 @@ def _store(
 ) -> None:
     """Store replies as attempts and ratings; those that a broken-off collection stored are left.
 
-    Calls that may be billed without a reply are charged at their most.
+    Calls that may be billed without a reply, or whose reply has no price, are charged at their
+    most.
     """
     provider_id = batch["provider_id"]
     stored = run.stored_calls([request.key for request, _ in rows])
@@ -434,7 +438,8 @@ def _store(
         before = stored.get(request.key, [])
         if _is_collected(before, provider_id):
             continue
-        if reply.details.get("perhaps_billed"):
+        is_unpriced = reply.stop != "error" and reply.cost_usd is None
+        if reply.details.get("perhaps_billed") or is_unpriced:
             lost.add(request.key)
         reply.details.update(batch=provider_id, anchors=list(question.anchors(request.repeat)))
         attempts.append((request, before[-1][0] + 1 if before else 0, reply))

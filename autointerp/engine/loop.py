@@ -106,6 +106,7 @@ class Tally:
     Attributes:
         reused: Of `done`, those whose reply was in the store.
         unpriced: Calls whose cost is not known.
+        charged_usd: What counts as spent of calls that may be billed, and whose cost is not known.
         waiting: Why nothing happens; empty while something does.
     """
 
@@ -117,6 +118,7 @@ class Tally:
     tokens_in: int = 0
     tokens_out: int = 0
     spent_usd: float = 0.0
+    charged_usd: float = 0.0
     statuses: Counter[str] = field(default_factory=Counter)
     stopped: str = ""
     waiting: str = ""
@@ -667,6 +669,7 @@ class Engine:
         made = (attempt.request, attempt.number, attempt.reply) if attempt else None
         sent = attempt.sent if attempt else sent
         charged = attempt.charged_usd if attempt else 0.0
+        self.tally.charged_usd += charged
         number = sent.number if sent else None
         self.run.write_reply(came_record(self.rater.name, made, rating, number, charged))
         if number is not None:

@@ -28,9 +28,7 @@ def run_to_end(
 
     Raises KeyboardInterrupt on Ctrl-C.
     """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not _runs_one():
         return asyncio.run(coroutine)
     runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
     loop = runner.get_loop()
@@ -51,3 +49,12 @@ def run_to_end(
                     raise
                 with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
                     loop.call_soon_threadsafe(interrupt, signal.SIGINT)
+
+
+def _runs_one() -> bool:
+    """Return whether this thread runs an event loop. What comes later is no cause of its error."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -29,10 +29,18 @@ from autointerp.questions.question import Question
 from autointerp.questions.rubric import Rubric
 from autointerp.raters import ComposedRater, Rater, version_of
 from autointerp.store.run import Run
+from autointerp.text import dollars
 
 # Of current ratings: those that no rater is asked about again. What failed without a call shows
-# nothing, and never will; nothing else fails without one.
-SETTLED = "(status <> 'failed' OR call_key NOT IN (SELECT call_key FROM call))"
+# nothing, and never will; nothing else fails without one. What could not be read is asked again
+# where nothing could: with other options, as the rater's error advises, it may be.
+SETTLED = (
+    "CASE status"
+    " WHEN 'failed' THEN call_key NOT IN (SELECT call_key FROM call)"
+    " WHEN 'unparsed' THEN (rater, rubric_digest) IN"
+    " (SELECT (rater, rubric_digest) FROM rating WHERE status = 'ok')"
+    " ELSE true END"
+)
 
 Beside = Callable[[Sequence[str], Evidence], dict[str, str]]
 
@@ -41,9 +49,9 @@ Beside = Callable[[Sequence[str], Evidence], dict[str, str]]
 class RatingCounts:
     """What became of a call to `rate_items`: how many were rated before, and now by status.
 
-    `stopped` says why it ended early; empty if it did not. `budget_usd` is the budget that ended
-    it; None if none did. `without` says how many ratings of a panel are without a member's answer,
-    by the member's name.
+    `charged_usd` is what counts as spent of calls whose cost is not known. `stopped` says why it
+    ended early; empty if it did not. `budget_usd` is the budget that ended it; None if none did.
+    `without` says how many ratings of a panel are without a member's answer, by the member's name.
     """
 
     before: int
@@ -54,6 +62,15 @@ class RatingCounts:
     stopped: str = ""
     budget_usd: float | None = None
     without: Counter[str] = field(default_factory=Counter)
+    charged_usd: float = 0.0
+
+    @property
+    def spent_text(self) -> str:
+        """What the calls cost; empty if nothing."""
+        parts = [dollars(self.spent_usd)] if self.spent_usd else []
+        if self.charged_usd:
+            parts.append(f"at most {dollars(self.charged_usd)} for calls of unknown cost")
+        return " and ".join(parts)
 
     @property
     def budget_text(self) -> str:
@@ -155,6 +172,7 @@ def rate_items(
         tally.spent_usd,
         tally.stopped,
         policy.budget_now_usd if tally.stopped == "budget" else None,
+        charged_usd=tally.charged_usd,
     )
 
 
@@ -200,6 +218,7 @@ def _rate_composed(
         stopped,
         next((one.budget_usd for one in counts if one.budget_usd is not None), None),
         without,
+        sum(one.charged_usd for one in counts),
     )
 
 

@@ -798,7 +798,7 @@ def _refusal(rater: str, pair: tuple[str, str], held: Mapping[str, _Held]) -> st
     if a.models and b.models and a.models != b.models:
         return (
             f"{rater} was {', '.join(a.models)} in '{pair[0]}' and {', '.join(b.models)} in "
-            f"'{pair[1]}': another judge; rate one of them again"
+            f"'{pair[1]}': another judge; rate both with one of these named as the model"
         )
     versions = [held[run].judgement.known_versions for run in pair]
     if all(versions) and versions[0] != versions[1]:

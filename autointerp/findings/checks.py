@@ -180,8 +180,8 @@ def check_result(
         "SELECT sum(cost_usd), bool_and(cost_usd IS NOT NULL),"
         " sum(latency_s) FILTER (rater = ?) / nullif("
         "  count(DISTINCT (item_id, repeat)) FILTER (rater = ?), 0),"
-        " max(model) FILTER (rater = ?) FROM call"
-        " WHERE rater IN (SELECT unnest(?::VARCHAR[])) AND stop <> 'error'"
+        " string_agg(DISTINCT model, ' and ' ORDER BY model) FILTER (rater = ? AND model <> rater)"
+        " FROM call WHERE rater IN (SELECT unnest(?::VARCHAR[])) AND stop <> 'error'"
         " AND item_id IN (SELECT unnest(?::VARCHAR[]))",
         [rater, rater, rater, sorted({rater, *members}), sorted({*ids, *beside})],
     )[0]

@@ -167,8 +167,9 @@ class Comparison:
         use: Mean scores per unit of use, one a rubric and rater; empty where the lab `importance`
             has measured no unit.
         cost: One row a rater that was called: attempts, calls, errors, tokens_in, tokens_out,
-            cost_usd, priced (attempts that have a price), waited_s, latency_median_s,
-            latency_p95_s, first, last.
+            cost_usd, priced (attempts that have a price, or were refused), charged_usd (at most,
+            for calls that may be billed at a cost that is not known; NaN for none), waited_s,
+            latency_median_s, latency_p95_s, first, last.
         imported: One row a file that units came from: file, form, units, contexts, sha256, notes.
         units: One row a unit: unit_id, source, idx, sign, density, tokens, peak, outcome, note,
             interval_tokens, token (at the peak of most strongest contexts, with its share),
@@ -488,7 +489,7 @@ def _versions(
     # By names alone first: nearly always each has one model, and a million calls need no join.
     several = run.rows(
         "SELECT rater FROM call WHERE stop <> 'error' AND model IS NOT NULL"
-        " AND tokens_in IS NOT NULL GROUP BY rater HAVING min(model) <> max(model) LIMIT 1"
+        " AND model <> rater GROUP BY rater HAVING min(model) <> max(model) LIMIT 1"
     )
     if not several:
         return versions, {}
@@ -498,7 +499,7 @@ def _versions(
             "SELECT r.rubric_digest, r.rater, list_sort(list(DISTINCT c.model)) AS models"
             " FROM unit_rating r JOIN call c USING (call_key)"
             " WHERE r.status = 'ok' AND c.stop <> 'error' AND c.model IS NOT NULL"
-            " AND c.tokens_in IS NOT NULL GROUP BY ALL HAVING count(DISTINCT c.model) > 1"
+            " AND c.model <> c.rater GROUP BY ALL HAVING count(DISTINCT c.model) > 1"
         )
     }
     return versions, models
@@ -555,11 +556,14 @@ def _cost(run: Run) -> pd.DataFrame:
         "SELECT rater, count(*) AS attempts, count(DISTINCT call_key) AS calls,"
         " count(*) FILTER (stop = 'error') AS errors,"
         " sum(tokens_in)::BIGINT AS tokens_in, sum(tokens_out)::BIGINT AS tokens_out,"
-        " sum(cost_usd) AS cost_usd, count(cost_usd) AS priced, sum(latency_s) AS waited_s,"
+        " sum(cost_usd) AS cost_usd,"
+        " count(*) FILTER (cost_usd IS NOT NULL OR stop = 'error') AS priced,"
+        " any_value(charged_usd) AS charged_usd, sum(latency_s) AS waited_s,"
         " quantile_cont(latency_s, 0.5) AS latency_median_s,"
         " quantile_cont(latency_s, 0.95) AS latency_p95_s,"
         " min(made_at) AS first, max(made_at) AS last"
-        " FROM call GROUP BY rater ORDER BY rater"
+        " FROM call LEFT JOIN (SELECT rater, sum(usd) AS charged_usd FROM charge GROUP BY rater)"
+        " USING (rater) GROUP BY rater ORDER BY rater"
     )
 
 

@@ -130,7 +130,7 @@ def examine_run(name: str, repair: bool = True, runs: Path = RUNS) -> Iterator[F
             yield from _tables(run)
             yield _digests(run)
             yield from _journals(run, repair)
-            yield _lost_calls(run)
+            yield _unknown_cost(run)
     yield _leftovers(path, repair, copies)
     mode = path.stat().st_mode & 0o077
     words = f"others may read it: chmod -R go= {path}" if mode else "its owner's alone"
@@ -240,12 +240,10 @@ def _journals(run: Run, repair: bool) -> Iterator[Finding]:
         )
 
 
-def _lost_calls(run: Run) -> Finding:
+def _unknown_cost(run: Run) -> Finding:
     ((calls, usd),) = run.rows("SELECT count(*), coalesce(sum(usd), 0) FROM charge")
-    words = (
-        f"{count(calls, 'call')} without a reply, charged at {dollars(usd)}" if calls else "none"
-    )
-    return Finding(True, "lost calls", words)
+    most = f"{count(calls, 'call')}, counted at {dollars(usd)}, the most that they can cost"
+    return Finding(True, "unknown cost", most if calls else "none")
 
 
 def _leftovers(path: Path, repair: bool, copies: Copies) -> Finding:

@@ -135,9 +135,18 @@ class Asking(Event):
     label: str
     tally: Tally
 
+    @property
+    def spent(self) -> str:
+        """What was spent, and how many calls have no known price; the tokens where none has."""
+        tally = self.tally
+        if not tally.calls or tally.unpriced == tally.calls:
+            return f"{tally.tokens_in + tally.tokens_out:,} tokens" if tally.tokens_in else ""
+        unknown = f" and {tally.unpriced} calls of unknown price" if tally.unpriced else ""
+        return f"{dollars(tally.spent_usd)}{unknown}"
+
     def __str__(self) -> str:
-        spent = f", {dollars(self.tally.spent_usd)}" if self.tally.spent_usd else ""
-        return f"{self.label}: {self.tally.done:,} of {count(self.tally.total, 'item')}{spent}"
+        done = f"{self.label}: {self.tally.done:,} of {count(self.tally.total, 'item')}"
+        return ", ".join(filter(None, (done, self.spent)))
 
 
 def tell_asking(label: str, on: On) -> Callable[[Tally], None]:

@@ -19,7 +19,7 @@ from autointerp.questions.rubric import Rubric
 from autointerp.raters import ComposedRater, Rater
 from autointerp.records import Item
 from autointerp.store.run import Run
-from autointerp.text import dollars, statuses_text
+from autointerp.text import statuses_text
 
 ASKED = "guess-"
 RATED = (  # what a rater has rated on a rubric
@@ -39,7 +39,7 @@ class GuessResult:
     def __str__(self) -> str:
         statuses = statuses_text(self.counts.statuses)
         text = f"run '{self.run}': blinding check of {self.rater}: {statuses or 'nothing new'}"
-        text += f", {dollars(self.counts.spent_usd)}" if self.counts.spent_usd else ""
+        text += f", {self.counts.spent_text}" if self.counts.spent_text else ""
         return "\n".join(filter(None, (text, self.counts.budget_text)))
 
 

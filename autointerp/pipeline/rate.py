@@ -18,7 +18,7 @@ from autointerp.pipeline.guess import GuessResult, ask_guesses, require_model, u
 from autointerp.pipeline.harvest import draw
 from autointerp.pipeline.job import Job, Resolved, run_for
 from autointerp.pipeline.rate_result import RateResult, reason_texts
-from autointerp.pipeline.until import rate_until, rated_of, say_deviations
+from autointerp.pipeline.until import not_pending, rate_until, say_deviations
 from autointerp.questions.guess import guess_rubric
 from autointerp.questions.items import make_items
 from autointerp.raters import load_rater
@@ -38,7 +38,8 @@ class RateForecast:
 
     Attributes:
         missing: Units that would be harvested, by source.
-        items: Items that would be rated, repeats counted; `left` of them have no rating yet.
+        items: Items that would be rated, repeats counted; `left` of them have no rating
+            yet and are in no batch.
         estimate: Calls, tokens and cost of those that are left.
         until: The stopping rule, by which fewer may be rated; empty for a fixed n.
         tokens: Tokens of the corpus that are read at most; 0 for all.
@@ -234,20 +235,22 @@ def _forecast_units(resolved: Resolved) -> RateForecast:
     if job.guess:
         require_model(rater)
     resolved.prepare_rater()
+    items = sum(wanted.values()) * job.repeats
     rated_once = unguessed = 0
     try:
         with open_to_read(job.run, job.runs) as run:
             units = {name: run.sampled(name, n) for name, n in wanted.items()}
             drawn = {name: len(of) for name, of in units.items()}
             asked = [*chain.from_iterable(units.values())]
-            rated = rated_of(run, resolved, asked, job.repeats)
+            rated = not_pending(run, resolved, asked, job.repeats)
             if job.guess:
-                rated_once = rated_of(run, resolved, asked, 1)
+                rated_once = not_pending(run, resolved, asked, 1)
                 unguessed = unguessed_of(run, rubric, rater)
+            left = max(0, items - rated)
+            estimate = forecast_calls(rater, rubric, left, run=run, batch=job.batch)
     except UnknownName:
-        drawn, rated = dict.fromkeys(wanted, 0), 0
-    items = sum(wanted.values()) * job.repeats
-    left = max(0, items - rated)
+        drawn, left = dict.fromkeys(wanted, 0), items
+        estimate = forecast_calls(rater, rubric, left, batch=job.batch)
     guesses = None
     if job.guess:
         # Once about each item, and what a batch is to bring is asked about when it is there.
@@ -261,7 +264,7 @@ def _forecast_units(resolved: Resolved) -> RateForecast:
         missing={name: n - drawn[name] for name, n in wanted.items() if n > drawn[name]},
         items=items,
         left=left,
-        estimate=forecast_calls(rater, rubric, left, batch=job.batch),
+        estimate=estimate,
         until="" if resolved.stopping is None else str(resolved.stopping),
         tokens=resolved.settings.harvest.tokens,
         cache_bytes=job.cache_bytes or 0,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from autointerp.engine.work import RatingCounts
-from autointerp.text import count, dollars, statuses_text
+from autointerp.text import count, statuses_text
 
 if TYPE_CHECKING:
     from autointerp.pipeline.guess import GuessResult
@@ -49,7 +49,7 @@ class RateResult:
             + (statuses_text(counts.statuses) or "nothing new")
             + (f", {counts.before} rated before" if counts.before else "")
             + (f", {counts.reused} replies found in the store" if counts.reused else "")
-            + (f", {dollars(counts.spent_usd)}" if counts.spent_usd else "")
+            + (f", {counts.spent_text}" if counts.spent_text else "")
         ]
         if self.until is not None:
             lines.append(str(self.until))

@@ -30,6 +30,7 @@ class RunSummary:
         plan: Digest and words of what was declared before the first rating; empty without a plan.
         looks: Comparisons of two sources on new ratings, so far.
         cost_usd: What the run's calls have cost, as far as prices are known.
+        charged_usd: Of that, the most that calls of unknown cost can have cost.
         problem: Why the run cannot be read; empty if it can.
     """
 
@@ -45,6 +46,7 @@ class RunSummary:
     plan: str = ""
     looks: int = 0
     cost_usd: float = 0.0
+    charged_usd: float = 0.0
     problem: str = ""
 
     def as_json(self) -> dict[str, Any]:
@@ -79,7 +81,8 @@ class RunSummary:
         if self.plan:
             lines.append(f"  plan       {self.plan}")
         lines.append(f"  looks      {self.looks}{'' if self.plan else ', undeclared'}")
-        lines.append(f"  cost       {dollars(self.cost_usd)}")
+        most = f", at most {dollars(self.charged_usd)} of it for calls of unknown cost"
+        lines.append(f"  cost       {dollars(self.cost_usd)}{most if self.charged_usd else ''}")
         return "\n".join(lines)
 
 
@@ -119,6 +122,7 @@ def summarise(run: Run) -> RunSummary:
         plan="" if plan is None else f"{plan.digest[:12]} of {plan.made_at} UTC: {plan}",
         looks=len(run.stored_looks()),
         cost_usd=run.spent_usd(),
+        charged_usd=run.charged_usd(),
     )
 
 

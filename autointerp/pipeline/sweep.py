@@ -26,7 +26,7 @@ from autointerp.pipeline.job import Job, Resolved, say_opened, sources_by_role
 from autointerp.pipeline.looks import open_to_look
 from autointerp.pipeline.report import REPORTS
 from autointerp.pipeline.sweep_file import SweepFile, read_sweep, require_seeds, require_swept
-from autointerp.pipeline.until import rated_of
+from autointerp.pipeline.until import not_pending
 from autointerp.questions.items import make_items
 from autointerp.raters import RaterOptions
 from autointerp.reports.sweep import write_sweep
@@ -341,7 +341,7 @@ def forecast_sweep(
                 is_measured = run.recall(REMEMBERED) is not None
                 spliced += is_measured and lacks_loss(run, asked.loss_tokens)
                 asked_of = [*chain.from_iterable(units.values())]
-                rated += rated_of(run, resolved, asked_of, resolved.job.repeats)
+                rated += not_pending(run, resolved, asked_of, resolved.job.repeats)
         items += mine
         if lacks:
             missing[name] = lacks

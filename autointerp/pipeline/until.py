@@ -180,7 +180,7 @@ def rate_until(
         batch = [*units, *(others if place == 0 else [])]
         ids = make_items(run, batch, question, rater.evidence)
         repeats = resolved.job.repeats
-        left = repeats * len(all_of_them) - rated_of(run, resolved, all_of_them, repeats)
+        left = repeats * len(all_of_them) - not_pending(run, resolved, all_of_them, repeats)
         done = n
         width = "" if last is None else f", half-width {_half_width(last[1])}"
         asked = ask_pending(
@@ -206,23 +206,25 @@ def rate_until(
     return counts, _result(stopping, pair, compared, last, counts, level)
 
 
-def rated_of(run: Run, resolved: Resolved, units: Iterable[StoredUnit], repeats: int) -> int:
-    """Return the ratings of these units, each up to so many times, that the rater has given on the
-    rubric, without those that failed and are asked again."""
-    return int(
-        run.rows(
-            "SELECT count(*) FROM unit_rating WHERE rater = ? AND rubric_digest = ?"
-            f" AND coalesce(rater_version, '') = ? AND {SETTLED} AND repeat < ?"
-            " AND unit_id IN (SELECT unnest(?::INTEGER[]))",
-            [
-                resolved.rater.name,
-                resolved.question.digest,
-                version_of(resolved.rater),
-                repeats,
-                [unit.unit_id for unit in units],
-            ],
-        )[0][0]
+def not_pending(run: Run, resolved: Resolved, units: Iterable[StoredUnit], repeats: int) -> int:
+    """Return how many ratings of these units, each up to so many times, the rater is not asked for
+    any more on the rubric: it has given them, without those that failed, or a provider has them in
+    a batch."""
+    rater = resolved.rater
+    ids = [unit.unit_id for unit in units]
+    ((given,),) = run.rows(
+        "SELECT count(*) FROM unit_rating WHERE rater = ? AND rubric_digest = ?"
+        f" AND coalesce(rater_version, '') = ? AND {SETTLED} AND repeat < ?"
+        " AND unit_id IN (SELECT unnest(?::INTEGER[]))",
+        [rater.name, resolved.question.digest, version_of(rater), repeats, ids],
     )
+    handed_over = [item for item, repeat in run.work_in_batches(rater.name) if repeat < repeats]
+    ((awaited,),) = run.rows(
+        "SELECT count(*) FROM unit_item JOIN (SELECT unnest(?::VARCHAR[]) AS item_id)"
+        " USING (item_id) WHERE rubric_digest = ? AND unit_id IN (SELECT unnest(?::INTEGER[]))",
+        [handed_over, resolved.question.digest, ids],
+    )
+    return int(given) + int(awaited)
 
 
 def _result(
@@ -287,6 +289,7 @@ def _sum(one: RatingCounts, other: RatingCounts) -> RatingCounts:
         calls=one.calls + other.calls,
         reused=one.reused + other.reused,
         spent_usd=one.spent_usd + other.spent_usd,
+        charged_usd=one.charged_usd + other.charged_usd,
         stopped=other.stopped,
         budget_usd=other.budget_usd,
         without=one.without + other.without,

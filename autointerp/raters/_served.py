@@ -397,7 +397,7 @@ class ServedRaterBase:
         """Return the reply that an error of one call of a batch amounts to."""
         details = {"tier": "batch"}
         if error.is_refusal:
-            return Reply(self._words(error), "refusal", details=details)
+            return Reply(self._words(error), "refusal", cost_usd=0.0, details=details)
         return Reply("", "error", error=self._words(error), details=details)
 
     def batch_unread(self, text: str, problem: str) -> Reply:
@@ -442,7 +442,9 @@ class ServedRaterBase:
             raise AttemptFailed(
                 f"no reply within {self.options.timeout_s:g} s", "timeout", True, None, True
             ) from None
-        words = self.clean(str(causes[-1]) or type(causes[-1]).__name__)
+        # aiohttp's text of a broken body begins with a status that no server has sent.
+        words = str(getattr(causes[-1], "message", "") or causes[-1]) or type(causes[-1]).__name__
+        words = self.clean(words)
         words = " ".join(words.split())[:LONGEST_ERROR]
         if is_bad_body(causes) or isinstance(error, NOT_SPOKEN):
             raise AttemptFailed(

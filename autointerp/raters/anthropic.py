@@ -112,11 +112,10 @@ class AnthropicRater(ServedRaterBase):
         }
         usage = mapping(content.get("usage"))
         spent = None
-        fresh = counted(usage.get("input_tokens"))
-        if fresh is not None:
-            read = counted(usage.get("cache_read_input_tokens")) or 0
-            written = counted(usage.get("cache_creation_input_tokens")) or 0
-            out = counted(usage.get("output_tokens")) or 0
+        fresh, out = (counted(usage.get(f"{kind}_tokens")) for kind in ("input", "output"))
+        read = counted(usage.get("cache_read_input_tokens")) or 0
+        written = counted(usage.get("cache_creation_input_tokens")) or 0
+        if fresh is not None and out is not None and fresh + read + written:
             spent = (fresh + read + written, out, read, written)
         model = content.get("model")
         return self.finished(text, stop, model, latency_s, spent, details, batch)

@@ -224,7 +224,7 @@ class OpenAIRater(ServedRaterBase):
             fits = listed_alternatives(text, tokens, "fits")
             if fits is not None:
                 details["first_tokens"] = fits
-        spent = _spent(content)
+        spent = spent_tokens(content)
         model = content.get("model")
         return self.finished(text, stop, model, latency_s, spent, details, batch)
 
@@ -244,7 +244,7 @@ class OpenAIRater(ServedRaterBase):
             ]
         text = json.dumps({"texts": [choice["text"] for choice in choices]}, ensure_ascii=False)
         model = content.get("model")
-        return self.finished(text, "end", model, latency_s, _spent(content), details, False)
+        return self.finished(text, "end", model, latency_s, spent_tokens(content), details, False)
 
     def error_in(self, content: Mapping[str, Any]) -> object:
         """Return an error in place of a reply, or of its one choice."""
@@ -370,14 +370,22 @@ class OpenAIRater(ServedRaterBase):
         )
 
 
-def _spent(content: Mapping[str, Any]) -> tuple[int, int, int, int] | None:
-    """Return tokens in, out, read from a cache, written to it; None where a server counts none."""
+def spent_tokens(content: Mapping[str, Any]) -> tuple[int, int, int, int] | None:
+    """Return tokens in, out, read from a cache, written to it; None where a server counts none.
+
+    What the total has beyond prompt and reply counts as reply: xAI and Gemini leave the thoughts
+    out of `completion_tokens`, and bill them. No call has a prompt of 0 tokens: some gateways
+    write zeros for what they do not know.
+    """
     usage = mapping(content.get("usage"))
-    tokens_in, tokens_out = (counted(usage.get(f"{k}_tokens")) for k in ("prompt", "completion"))
-    if tokens_in is None:
+    tokens_in, tokens_out, total = (
+        counted(usage.get(f"{kind}_tokens")) for kind in ("prompt", "completion", "total")
+    )
+    if not tokens_in or (tokens_out is None and total is None):
         return None
     details_in = mapping(usage.get("prompt_tokens_details"))
-    return tokens_in, tokens_out or 0, counted(details_in.get("cached_tokens")) or 0, 0
+    cached = counted(details_in.get("cached_tokens")) or 0
+    return tokens_in, max(tokens_out or 0, (total or 0) - tokens_in), cached, 0
 
 
 async def lines_of(pieces: AsyncIterator[bytes]) -> AsyncIterator[str]:

@@ -16,9 +16,8 @@ import numpy as np
 from autointerp.errors import RaterError
 from autointerp.questions.question import Question
 from autointerp.raters import AttemptFailed, Extent, Finding, RaterOptions, call_key, require_form
-from autointerp.raters._faults import counted
 from autointerp.raters._losses import losses_reply, texts_to_expect
-from autointerp.raters.openai import URL, VARIABLE, OpenAIRater, mapping
+from autointerp.raters.openai import URL, VARIABLE, OpenAIRater, mapping, spent_tokens
 from autointerp.records import Item, Reply, Request
 
 WHAT = "a language model"
@@ -141,15 +140,10 @@ class OpenAICompletions(OpenAIRater):
         for choice in choices:
             logprobs = mapping(choice.get("logprobs"))
             rows.append([logprobs.get("tokens"), logprobs.get("token_logprobs")])
-        usage = mapping(content.get("usage"))
-        tokens_in, tokens_out = (
-            counted(usage.get(f"{k}_tokens")) for k in ("prompt", "completion")
-        )
-        spent = None if tokens_in is None else (tokens_in, tokens_out or 0, 0, 0)
         details: dict[str, Any] = {"sdk": f"openai {self.sdk().__version__}"}
-        reply = self.finished(
-            json.dumps(rows), "end", content.get("model"), latency_s, spent, details, batch
-        )
+        spent = spent_tokens(content)
+        model = content.get("model")
+        reply = self.finished(json.dumps(rows), "end", model, latency_s, spent, details, batch)
         del reply.details["structured"]
         return reply
 

@@ -84,7 +84,7 @@ class OpenAIEmbeddings(OpenAIRater):
         first, *others = (rows[place] for place in range(len(rows)))
         found = cosines(first, others)
         tokens = counted(mapping(content.get("usage")).get("prompt_tokens"))
-        spent = None if tokens is None else (tokens, 0, 0, 0)
+        spent = (tokens, 0, 0, 0) if tokens else None
         details: dict[str, Any] = {"sdk": f"openai {self.sdk().__version__}", "size": len(first)}
         reply = self.finished(
             cosines_reply(found), "end", content.get("model"), latency_s, spent, details, batch

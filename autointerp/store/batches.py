@@ -55,7 +55,8 @@ class Batches(Tables):
         ]
 
     def charge_batch(self, label: str, keys: Collection[str]) -> float:
-        """Charge calls of a batch that may be billed and of which no reply came or will come.
+        """Charge calls of a batch that may be billed: no reply came or will come, or one that does
+        not say what it took.
 
         Each is charged its share of the most that the batch can cost, and once. Return their sum
         in US dollars; 0 where no price is known.

@@ -200,14 +200,15 @@ class Ratings(Tables):
     def spent_usd(self) -> float:
         """Return what the run's calls have cost, as far as prices are known.
 
-        Calls that may have been billed without a reply count at the most that they can cost.
+        Calls that may be billed at a cost that is not known count at their most: `charged_usd`.
         """
-        return float(
-            self.rows(
-                "SELECT (SELECT coalesce(sum(cost_usd), 0) FROM call)"
-                " + (SELECT coalesce(sum(usd), 0) FROM charge)"
-            )[0][0]
-        )
+        ((known,),) = self.rows("SELECT coalesce(sum(cost_usd), 0) FROM call")
+        return float(known) + self.charged_usd()
+
+    def charged_usd(self) -> float:
+        """Return the most that calls can have cost which had no reply, or one that does not say
+        what it took, and may be billed."""
+        return float(self.rows("SELECT coalesce(sum(usd), 0) FROM charge")[0][0])
 
     def mean_tokens(self, rater: str, rubric_digest: str) -> tuple[float, float] | None:
         """Return the mean tokens in and out of a rater's replies to what was asked by a rubric.

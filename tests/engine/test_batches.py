@@ -117,6 +117,18 @@ def test_what_is_in_a_batch_is_not_asked_again(
 
 
 @BOTH
+def test_a_batch_of_which_nothing_could_be_read_is_handed_over_again_in_other_words_alone(
+    run: Run, server: LoopbackServer, provider: str
+) -> None:
+    server.change_results = lambda content: content.replace(b"score", b"grade")
+    submit(run, provider, server)
+    assert collect_batches(run, load_rater).statuses == {"unparsed": 5}
+    assert submit(run, provider, server).calls == 0
+    assert set(statuses(run).values()) == {"unparsed"}
+    assert submit(run, provider, server, max_output_tokens=2000).calls == 5
+
+
+@BOTH
 def test_rows_that_failed_expired_or_are_missing_are_asked_again_later(
     run: Run, server: LoopbackServer, provider: str
 ) -> None:
@@ -498,14 +510,26 @@ def test_calls_without_a_reply_are_charged_unless_the_provider_never_made_them(
     assert run.spent_usd() == pytest.approx(most_usd * charged / 5)
 
 
+@BOTH
+def test_replies_of_a_batch_that_count_no_tokens_are_charged_at_their_most(
+    run: Run, server: LoopbackServer, provider: str
+) -> None:
+    server.change_results = lambda content: content.replace(b'"usage"', b'"used"')
+    submit(run, provider, server, price_in=2.0, price_out=2.0)
+    most_usd = run.committed_usd()
+    assert collect_batches(run, load_rater).statuses == {"ok": 5}
+    assert run.spent_usd() == pytest.approx(most_usd)
+
+
 def test_a_filter_refuses_one_call_of_a_batch(run: Run, server: LoopbackServer) -> None:
-    submit(run, "openai", server, count=1)
+    submit(run, "openai", server, count=1, price_in=2.0, price_out=2.0)
     ((key,),) = run.rows("SELECT call_key FROM batch_call")
     no = {"error": {"code": "content_filter", "message": "filtered"}}
     row = {"custom_id": key, "error": None, "response": {"status_code": 400, "body": no}}
     server.files["refused"] = json.dumps(row).encode()
     server.batch_fields = {"output_file_id": "refused"}
     assert collect_batches(run, load_rater).statuses == {"refused": 1}
+    assert run.spent_usd() == 0.0
 
 
 def test_calls_of_one_key_are_in_a_batch_once(

@@ -48,6 +48,15 @@ def test_an_error_comes_through_from_the_other_thread() -> None:
         in_a_notebook(lambda: run_to_end(fails()))
 
 
+def test_an_error_of_the_coroutine_has_no_cause_outside_of_it() -> None:
+    async def fails() -> None:
+        raise LookupError("here")
+
+    with pytest.raises(LookupError) as failed:
+        run_to_end(fails())
+    assert failed.value.__context__ is None
+
+
 def test_ctrl_c_in_a_notebook_cancels_what_runs() -> None:
     ended = []
 

@@ -27,6 +27,7 @@ from autointerp.engine.loop import NOTHING_SHOWN
 from autointerp.engine.retry import RetryPolicy
 from autointerp.engine.work import RatingCounts, RatingPolicy, Tally, rate_items
 from autointerp.errors import BadInput, RaterError, RunLocked
+from autointerp.pipeline.summary import summarise
 from autointerp.raters import RaterOptions
 from autointerp.raters import anthropic as anthropic_module
 from autointerp.raters import openai as openai_module
@@ -35,6 +36,7 @@ from autointerp.records import Item, Reply
 from autointerp.settings import RunSettings
 from autointerp.store.replies import read_replies
 from autointerp.store.run import Run, open_run
+from autointerp.text import dollars
 
 QUICK = RetryPolicy(retries=3, first_wait_s=0.01)
 
@@ -638,6 +640,24 @@ def test_the_budget_holds_over_kills_and_calls_without_a_reply(
             assert len(server.completions) > 5
 
 
+def test_what_calls_of_unknown_cost_count_as_is_said(run: Run, server: LoopbackServer) -> None:
+    message = {"content": '{"rationale": "as ever", "description": "cats", "score": 3}'}
+    uncounted = {"model": "m", "choices": [{"message": message, "finish_reason": "stop"}]}
+    server.faults.extend([Fault(drop="middle"), Fault(raw=json.dumps(uncounted).encode()), None])
+    rater = openai_rater(server, price_in=1000.0, price_out=1000.0, max_output_tokens=100)
+    counts = rate(run, rater, 2, concurrency=1)
+    assert counts.statuses == {"ok": 2}
+    assert counts.spent_usd > 0
+    assert counts.charged_usd > 0
+    assert run.charged_usd() == pytest.approx(counts.charged_usd)
+    assert run.spent_usd() == pytest.approx(counts.spent_usd + counts.charged_usd)
+    of_it = f"at most {dollars(counts.charged_usd)} of it for calls of unknown cost"
+    assert str(summarise(run)).endswith(f"  cost       {dollars(run.spent_usd())}, {of_it}")
+    known, _, unknown = counts.spent_text.partition(" and ")
+    assert known == dollars(counts.spent_usd)
+    assert unknown == f"at most {dollars(counts.charged_usd)} for calls of unknown cost"
+
+
 KILLED_IN_FLIGHT = """
 import sys
 from pathlib import Path
@@ -828,6 +848,20 @@ def test_few_items_of_which_none_could_be_read_are_no_success(
     with pytest.raises(RaterError, match="could not be read"):
         rate(run, openai_rater(server), count=2)
     assert statuses(run) == ["unparsed"] * 2
+
+
+def test_what_none_could_read_is_asked_again_in_another_way_and_paid_once_in_the_same(
+    run: Run, server: LoopbackServer
+) -> None:
+    cut = Fault(text="I would", stop="length")
+    server.fault_for = lambda call: cut if call.body["max_tokens"] < 500 else None
+    with pytest.raises(RaterError, match="a larger --max-output-tokens"):
+        rate(run, openai_rater(server, max_output_tokens=100), count=2)
+    before = len(server.completions)
+    assert rate(run, openai_rater(server, max_output_tokens=100), count=2).calls == 0
+    assert len(server.completions) == before
+    counts = rate(run, openai_rater(server, max_output_tokens=1000), count=2)
+    assert (counts.before, counts.statuses) == (0, {"ok": 2})
 
 
 def test_a_model_that_is_read_now_and_then_goes_on(run: Run, server: LoopbackServer) -> None:

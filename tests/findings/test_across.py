@@ -220,6 +220,7 @@ def test_the_same_name_with_another_model_behind_it_is_another_judge(tmp_path: P
     (out,) = judged.left_out
     assert out.runs == ("a", "b")
     assert "was m-2025 in 'a' and m-2026 in 'b'" in out.why
+    assert "rate both with one of these named as the model" in out.why
 
 
 def test_the_same_rater_of_another_version_is_another_judge(tmp_path: Path):

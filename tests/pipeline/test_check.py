@@ -76,6 +76,20 @@ def test_failures_are_counted_and_no_scores(tmp_path: Path, quick_kit: list[KitI
     assert set(result.statuses) == {"refused", "ok"}
 
 
+def test_all_models_that_answered_to_one_name_are_named(
+    tmp_path: Path, quick_kit: list[KitItem]
+) -> None:
+    message = {"content": '{"rationale": "as ever", "description": "cats", "score": 3}'}
+    body = {"choices": [{"message": message, "finish_reason": "stop"}], "usage": None}
+    with LoopbackServer() as server:
+        server.fault_for = lambda call: Fault(
+            raw=json.dumps({**body, "model": f"m-{len(server.calls) % 2}"}).encode()
+        )
+        options = RaterOptions(base_url=server.openai_url, structured="text")
+        result = check_rater(load_rater("openai:m", options), RUBRIC, 4, runs=tmp_path)
+    assert result.model == "m-0 and m-1"
+
+
 def test_a_rater_that_refuses_everything_is_not_asked_to_the_end(
     tmp_path: Path, quick_kit: list[KitItem]
 ) -> None:

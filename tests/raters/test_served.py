@@ -459,6 +459,46 @@ def test_a_usage_of_another_form_costs_the_count_and_not_the_reply(usage: Any) -
     assert reply.tokens_in is None
 
 
+@pytest.mark.parametrize(
+    ("usage", "tokens"),
+    [
+        # xAI and Gemini: thoughts are in the total alone
+        ({"prompt_tokens": 100, "completion_tokens": 5, "total_tokens": 905}, (100, 805)),
+        ({"prompt_tokens": 100, "total_tokens": 120}, (100, 20)),
+        ({"prompt_tokens": 100, "completion_tokens": 5, "total_tokens": 100}, (100, 5)),
+        ({"prompt_tokens": 100}, (None, None)),
+        ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, (None, None)),
+    ],
+)
+def test_all_tokens_of_a_total_count_and_what_is_not_counted_is_not_known(
+    usage: dict[str, int], tokens: tuple[int | None, int | None]
+) -> None:
+    body = json.loads(chat_body(content=GOOD)) | {"usage": usage}
+    with LoopbackServer() as server:
+        server.faults.append(Fault(raw=json.dumps(body).encode()))
+        (reply,) = ask(make("openai", server, structured="text"))
+    assert (reply.tokens_in, reply.tokens_out) == tokens
+
+
+@pytest.mark.parametrize("usage", [{"input_tokens": 9}, {"input_tokens": 0, "output_tokens": 0}])
+def test_what_a_server_of_anthropics_protocol_does_not_count_is_not_known(
+    usage: dict[str, int],
+) -> None:
+    body = {"content": GOOD, "stop_reason": "end_turn", "model": "m", "usage": usage}
+    with LoopbackServer() as server:
+        server.faults.append(Fault(raw=json.dumps(body).encode()))
+        (reply,) = ask(make("anthropic", server, structured="text"))
+    assert (reply.tokens_in, reply.tokens_out) == (None, None)
+
+
+def test_a_body_that_breaks_off_is_told_in_words_without_a_status_of_ours() -> None:
+    with LoopbackServer() as server:
+        server.faults.append(Fault(drop="middle"))
+        with pytest.raises(AttemptFailed, match=r"the connection to .* failed") as failed:
+            ask(make("openai", server, structured="text"))
+    assert "400" not in str(failed.value)
+
+
 @BOTH
 def test_an_error_with_status_200_keeps_its_words_and_its_code_decides(provider: str) -> None:
     passing = {"error": {"code": 502, "message": "Provider returned error"}}

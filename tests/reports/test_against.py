@@ -181,14 +181,23 @@ def test_ratings_of_several_versions_or_models_are_held_against_the_answer(tmp_p
         with fabricate_run(tmp_path / name, {"features": 6, "neurons": 6}, contexts=0) as run:
             for source, way in zip(("features", "neurons"), ways, strict=True):
                 add_scores(run, source, "openai:m", [1, 1, 1, 1, 2], **way)  # type: ignore[arg-type]
+            if name == "uncounted":
+                run.execute("UPDATE call SET tokens_in = NULL, tokens_out = NULL")
             return {one.lead: one.text for one in objections(Material((compare(run),), (run,)))}
 
     mixed = found("versions", {"version": "1"}, {"version": "2"})
     assert "6 by version 1 and 6 by version 2" in mixed["Several versions of the rater are mixed."]
     models = found("models", {"model": "m-2025-01"}, {"model": "m-2025-06"})
     assert "m-2025-01 and m-2025-06" in models["Several models answered to one name."]
-    for name, way in (("one", {"version": "1", "model": "m"}), ("none", {})):
-        leads = found(name, way, way)
+    uncounted = found("uncounted", {"model": "m-2025-01"}, {"model": "m-2025-06"})
+    assert "Several models answered to one name." in uncounted
+    of_steps = {"model": "openai:m"}  # a judgement of several calls bears the rater's own name
+    for name, way, other in (
+        ("one", {"version": "1", "model": "m"}, {"version": "1", "model": "m"}),
+        ("none", {}, {}),
+        ("steps", of_steps, {"model": "m"}),
+    ):
+        leads = found(name, way, other)
         assert not [lead for lead in leads if lead.startswith("Several")]
     # What was not kept is not said to be another one.
     assert "Several versions of the rater are mixed." not in found("old", {}, {"version": "1"})

@@ -32,7 +32,7 @@ from autointerp.pipeline.events import (
     Probing,
     Waiting,
 )
-from autointerp.text import dollars, visible, visible_lines
+from autointerp.text import visible, visible_lines
 
 if TYPE_CHECKING:
     from autointerp.apps.cli._options import Output
@@ -145,9 +145,9 @@ class Show:
     def _asking(self, event: Asking) -> None:
         self._start_stage(event.label)
         tally = event.tally
-        beside = f"{tally.done}/{tally.total} {spend_text(tally)}".rstrip()
+        beside = f"{tally.done}/{tally.total} {event.spent}".rstrip()
         trouble = trouble_text(tally)
-        line = ", ".join(filter(None, [str(event), spend_text(tally), trouble]))
+        line = ", ".join(filter(None, [str(event), trouble]))
         self._update(tally.done, tally.total, beside, trouble, line)
 
     def _start_stage(self, label: str) -> None:
@@ -197,14 +197,6 @@ class _Rate(ProgressColumn):
         if speed is None or task.fields["beside"].endswith("tokens"):
             return Text("")
         return Text(f"{speed:.1f}/s")
-
-
-def spend_text(tally: Tally) -> str:
-    """Return what was spent, and how many calls have no known price."""
-    if not tally.calls or tally.unpriced == tally.calls:
-        return f"{tally.tokens_in + tally.tokens_out:,} tokens" if tally.tokens_in else ""
-    unknown = f" and {tally.unpriced} calls of unknown price" if tally.unpriced else ""
-    return f"{dollars(tally.spent_usd)}{unknown}"
 
 
 def trouble_text(tally: Tally) -> str:

@@ -61,6 +61,7 @@ class Run(Model):
     plan: str
     looks: int
     cost_usd: float
+    charged_usd: float = Field(description="Of `cost_usd`, at most for calls of unknown cost.")
     problem: str = ""
     notes: list[str] = []
 

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -50,6 +51,9 @@ FOLDER = ASSETS / "rating"
 MOST_DEEDS = 50  # in one request
 MOST_HELD = 100  # steps that a page says it holds, so that they are not sent again
 LONGEST_ID = 200  # of somebody who comes by a crowd platform
+# What stands in place of an id where no platform has put one: that of the link that we print, or
+# its own, as {{%PROLIFIC_PID%}} and ${workerId}. By one of these, all people would be one person.
+UNFILLED = re.compile(r"ID|.*[{}<>\[\]$%].*", re.DOTALL)
 DAYS_OF_A_PLACE = 30
 
 router = APIRouter(prefix="/rate", tags=["rating"])
@@ -414,6 +418,12 @@ def _give_place(rater: Access, request: Request) -> Response:
     if not given or len(given) > LONGEST_ID:
         raise Problem(
             400, f"the address lacks {parameter}, which says who you are; open it from the platform"
+        )
+    if UNFILLED.fullmatch(given):
+        raise Problem(
+            400,
+            f"nobody has put your id in place of what {parameter} is in the address; open it from "
+            "the platform, or tell who invited you",
         )
     text = f"{invitation}/{given}"
     name = f"human:p-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

@@ -40,7 +40,7 @@ def show(material: Material) -> list[Block]:
                     _whole(row.errors),
                     _whole(row.tokens_in),
                     _whole(row.tokens_out),
-                    _money(row.cost_usd, row.priced < row.attempts),
+                    _money(row.cost_usd, row.priced < row.attempts, row.charged_usd),
                     _seconds(row.latency_median_s),
                     _seconds(row.latency_p95_s),
                     _span(row.first, row.last),
@@ -55,12 +55,12 @@ def _whole(value: float) -> str:
     return "–" if pd.isna(value) else f"{int(value):,}"
 
 
-def _money(value: float, partly: bool) -> str:
-    if pd.isna(value):
-        return "–"
-    return dollars(value).removeprefix("$") + (
-        " or more: some calls have no price" if partly else ""
-    )
+def _money(value: float, partly: bool, charged: float) -> str:
+    known = "" if pd.isna(value) else dollars(value).removeprefix("$")
+    if not pd.isna(charged):
+        most = f"at most {dollars(charged).removeprefix('$')} for calls of unknown cost"
+        return f"{known} and {most}" if known else most
+    return (known + (" or more: some calls have no price" if partly else "")) if known else "–"
 
 
 def _seconds(value: float) -> str:

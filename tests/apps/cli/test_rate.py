@@ -108,6 +108,19 @@ def test_a_dry_run_as_json_has_the_listed_price_and_its_day(rate: Any) -> None:
     assert estimate["price"]["as_of"].startswith("2026-")
 
 
+def test_a_dry_run_goes_by_the_replies_that_the_run_holds(
+    rate: Any, server: LoopbackServer, own_runs: Path, tiny_run_name: str
+) -> None:
+    asked = ("--rater", "openai:m", "--base-url", server.openai_url)
+    assert rate(*asked).code == 0
+    told = json.loads(rate(*asked, "--repeats", 2, "--dry-run", "--json").out)["estimate"]
+    with open_run(tiny_run_name, folder=own_runs) as run:
+        ((calls, spent),) = run.rows(
+            "SELECT count(*), sum(tokens_out) FROM call WHERE tokens_out > 0"
+        )
+    assert (told["calls"], told["tokens_out"]) == (calls, spent)
+
+
 def test_a_dry_run_counts_the_blinding_check_of_a_model(rate: Any, server: LoopbackServer) -> None:
     asked = ("--rater", "openai:m", "--base-url", server.openai_url, "--price-in", 1,
              "--price-out", 4, "--guess")  # fmt: skip
@@ -177,6 +190,7 @@ def test_a_batch_is_handed_over_waited_for_and_collected(
     assert f"28 calls are in open batches ({name}): {collects}" in told
     assert "rated before" not in told  # nobody has yet
     assert "handed over" not in rate(*asked, "--batch").err
+    assert "about 0 of 28 items" in " ".join(rate(*asked, "--dry-run").err.split())
     assert not server.completions
     resume = ("rate", "--resume", "--run", tiny_run_name)
     assert "still open" in command_line(*resume).err

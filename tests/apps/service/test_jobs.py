@@ -527,7 +527,7 @@ def test_an_event_of_progress_becomes_the_terminals_bar_again():
     event = event_of({"kind": "Asking", "text": "", "fields": fields})
     assert isinstance(event, Asking)
     assert str(event) == "rate by x: 2 of 4 items"
-    fields["tally"]["spent_usd"] = 0.0032
+    fields["tally"].update(calls=2, spent_usd=0.0032)
     event = event_of({"kind": "Asking", "text": "", "fields": fields})
     assert str(event) == "rate by x: 2 of 4 items, $0.0032"
     assert event.tally.statuses["failed"] == 0

@@ -342,6 +342,16 @@ def test_a_platforms_address_without_an_id_says_what_is_lacking(server, invited)
     assert "PROLIFIC_PID" in page.text
 
 
+@pytest.mark.parametrize("given", ["ID", "{{%PROLIFIC_PID%}}", "${workerId}", "[%PID%]", "<id>"])
+def test_an_id_that_no_platform_has_filled_in_is_nobodys(server, invited, given):
+    token = invited(None, items=6, parameter="PROLIFIC_PID", places="2")
+    assert server.get("/rate/", params={"token": token}).status_code == 303
+    page = server.get("/rate/", params={"PROLIFIC_PID": given})
+    assert page.status_code == 400
+    assert "nobody has put your id in place of what PROLIFIC_PID is" in page.text
+    assert server.get("/rate/", params={"PROLIFIC_PID": "5f1a"}).status_code != 400
+
+
 @pytest.mark.parametrize(
     "deed",
     [
