@@ -17,7 +17,6 @@ from autointerp.subjects.language_model import HookedLanguageModel, look_at_lang
 # Granite multiplies what is added; the OPT of tests has its norms before, as all but one have.
 ADDING = sorted(set(DENSE) - {"granite"})
 PARALLEL = {"gptj", "codegen", "gpt_neox", "phi", "falcon", "cohere"}
-POST_NORM = {"gemma2", "gemma3_text", "olmo2"}
 
 
 def read(model: Any, site: str) -> Tensor:

@@ -151,7 +151,6 @@ def report_of(service: Service, run: str) -> str:
 @router.get("/runs/{run}/units", response_class=HTMLResponse)
 def units_page(
     run: RunName,
-    request: Request,
     viewer: Viewer,
     q: Annotated[str, Query(max_length=200)] = "",
     contexts: bool = False,
