@@ -575,10 +575,10 @@ def _say_if_settings_changed(resolved: Resolved, on: On) -> None:
         )
 
 
-def open_existing(resolved: Resolved, on: On = ignore, read_only: bool = False) -> Run:
+def open_existing(resolved: Resolved, on: On = ignore) -> Run:
     """Open the job's run, which must exist, and say which subject it has."""
     job = resolved.job
-    run = open_to_read(job.run, job.runs) if read_only else open_run(job.run, folder=job.runs)
+    run = open_run(job.run, folder=job.runs)
     say_opened(run, on)
     return run
 
