@@ -39,11 +39,6 @@ class Encoder(Protocol):
     @property
     def d_sae(self) -> int: ...
 
-    @property
-    def encodes_columns_alone(self) -> bool:
-        """Whether chosen latents cost less than all of them."""
-        ...
-
     def encode(self, x: Tensor, columns: Tensor | None = None) -> Tensor: ...
 
     def encoder(self, columns: Tensor) -> Callable[[Tensor], Tensor]:

@@ -200,7 +200,7 @@ class _Counter:
     """
 
     def __init__(self, candidates: Candidates, places: NDArray[np.int64], labels: Labels) -> None:
-        self.candidates, self.places, self.labels = candidates, places, labels
+        self.candidates, self.places = candidates, places
         self.block: Block = candidates.source.block(candidates.numbers[places])
         self.edges: Tensor | None = None
         self._concepts = np.zeros((2, len(labels.concepts), len(places), BINS), np.int32)

@@ -541,7 +541,7 @@ class Sparse:
 @pytest.mark.parametrize("wrapped", [Dense(), Sparse()])
 def test_any_object_with_encode_is_an_encoder(wrapped: Any) -> None:
     adapted = AdaptedEncoder(wrapped)
-    assert (adapted.d_in, adapted.d_sae, adapted.encodes_columns_alone) == (D_IN, D_SAE, False)
+    assert (adapted.d_in, adapted.d_sae) == (D_IN, D_SAE)
     full = relu(X @ W_ENC)
     expected = full if isinstance(wrapped, Dense) else top(full, 3)
     torch.testing.assert_close(adapted.encode(X.view(5, 10, D_IN)), expected.view(5, 10, D_SAE))
