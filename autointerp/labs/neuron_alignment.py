@@ -64,12 +64,12 @@ def measure(bench: Bench, unit_id: int, options: Options) -> Iterator[Row]:
     unit = bench.units[unit_id]
     if not isinstance(unit.source, Directed):
         reason = f"units of {unit.source_name} are no directions in the model"
-        yield without(unit_id, list(COLUMNS), reason)
+        yield without(unit_id, COLUMNS, reason)
         return
     try:
         direction = unit.source.written(np.array([unit.number])).float().cpu().numpy()[0]
     except SubjectError as error:
-        yield without(unit_id, list(COLUMNS), reason_of(error))
+        yield without(unit_id, COLUMNS, reason_of(error))
         return
     subject = bench.subject
     neurons = create_neurons(subject, bench.calibration, bench.run.settings.seed)
