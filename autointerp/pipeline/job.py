@@ -29,6 +29,7 @@ from autointerp.raters import (
     require_rates,
     require_used,
 )
+from autointerp.records import is_person
 from autointerp.settings import (
     RunSettings,
     byte_count,
@@ -201,7 +202,7 @@ class Job:
     @property
     def by_person(self) -> bool:
         """Whether a person is to answer."""
-        return self.rater.partition(":")[0] == "human"
+        return is_person(self.rater)
 
 
 class Resolved:
