@@ -256,7 +256,6 @@ def unit_page(
         share=share,
         number=_number_text,
         clean=_clean,
-        q=q,
     )
 
 
