@@ -13,11 +13,11 @@ import scipy
 
 from autointerp.errors import TooFewRatings
 from autointerp.people.plans import draw_by_uncertainty, draw_for_people
-from autointerp.stats.calibration import HUMAN, JUDGE
 from autointerp.stats.ppi import predict_mean_stratified
 from autointerp.stats.ppi_drawn import predict_mean_drawn, predict_superiority_drawn
 from autointerp.stats.results import Floats, Statistic
 from autointerp.stats.superiority import superiority_of_counts
+from bench._ppi_coverage import HUMAN, JUDGE
 
 UNITS = 500
 SCALE = (1.0, 5.0)

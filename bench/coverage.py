@@ -25,7 +25,6 @@ from autointerp.stats.agreement import (
 )
 from autointerp.stats.blinding_index import blinding_decision
 from autointerp.stats.bounded import wilson_ends
-from autointerp.stats.calibration import simulate_coverage
 from autointerp.stats.decision import equivalence
 from autointerp.stats.density import density_adjusted
 from autointerp.stats.dyadic import pair_design_effect
@@ -44,6 +43,7 @@ from autointerp.stats.sequential import (
 from autointerp.stats.superiority import hides_spread, superiority_ends, superiority_of_counts
 from autointerp.stats.van_elteren import van_elteren
 from bench import _drawn
+from bench._ppi_coverage import simulate_coverage
 from bench.scorers import control_scores
 
 TABLES = {

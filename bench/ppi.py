@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from autointerp.stats.calibration import simulate_coverage
 from bench import _drawn
+from bench._ppi_coverage import simulate_coverage
 
 REPLICATIONS = 20_000
 DRAWS = 1_000

@@ -21,7 +21,7 @@ from typing import Any
 import httpx
 
 from autointerp.apps.service._tokens import Tokens
-from autointerp.files import PRIVATE_FILE, PRIVATE_FOLDER
+from autointerp.files import PRIVATE_FOLDER
 from autointerp.people.ingest import journals_folder
 from autointerp.people.journal import read_journal
 from autointerp.people.seats import sit_down
@@ -177,7 +177,7 @@ def seated(folder: Path, raters: int, base_url: str) -> list[Rater]:
     session, tokens, people = made_up_session(), Tokens(folder / "runs"), []
     for place in range(raters):
         name = f"r{place}"
-        path = sit_down(journals, f"human:{name}", session, PRIVATE_FILE)
+        path = sit_down(journals, f"human:{name}", session)
         _, token = tokens.issue("rater", run="made-up", rater=f"human:{name}",
                                 details={"journal": path.name})  # fmt: skip
         people.append(Rater(name.ljust(4, "x"), token, base_url))

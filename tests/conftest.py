@@ -35,7 +35,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -43,6 +43,9 @@ from support.empty_database import copy_empty_database
 from support.lanes import is_slow
 from support.pictures import leave_out_pictures
 from support.tiny_subject import make_tiny_subject
+
+if TYPE_CHECKING:
+    from support.loopback.server import LoopbackServer
 
 # The same examples each time; for new ones: `pytest --hypothesis-profile=default`.
 settings.register_profile("steady", deadline=None, derandomize=True)
@@ -204,3 +207,12 @@ def command_line(
 def process_environment() -> dict[str, str]:
     """The environment for a process of its own: one thread, no colours, a plain terminal."""
     return {**os.environ, "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "200"}
+
+
+@pytest.fixture
+def server() -> Iterator[LoopbackServer]:
+    """A provider on loopback."""
+    from support.loopback.server import LoopbackServer
+
+    with LoopbackServer() as serving:
+        yield serving

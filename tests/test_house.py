@@ -6,8 +6,6 @@ The test knows rooms, not modules: a new module inside a room needs no edit here
 import ast
 import builtins
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +19,7 @@ from support.house import (
     room_of,
     rooms,
 )
+from support.processes import printed
 
 import autointerp
 
@@ -152,17 +151,8 @@ def test_only_the_store_and_the_findings_open_the_key():
     "code", ["import autointerp", "import autointerp.apps.cli._app as c; c.build_app()"]
 )
 def test_nothing_heavy_is_imported_at_start_up(code: str):
-    printed = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            f"{code}\nimport sys\nprint(*(m for m in {HEAVY_AT_START_UP} if m in sys.modules))",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert printed.stdout.split() == []
+    code += f"\nimport sys\nprint(*(m for m in {HEAVY_AT_START_UP} if m in sys.modules))"
+    assert printed(code).split() == []
 
 
 @pytest.mark.parametrize("module", ["findings.comparison", "reports.write", "pipeline.report"])
@@ -170,10 +160,7 @@ def test_reading_imports_neither_torch_nor_what_only_drawing_and_testing_need(mo
     """What is read is a database, not a model; `bench startup` says what the import costs."""
     heavy = ["torch", "transformers", "scipy.stats", "matplotlib"]
     code = f"import sys, autointerp.{module}\nprint(*(m for m in {heavy} if m in sys.modules))"
-    printed = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert printed.stdout.split() == []
+    assert printed(code).split() == []
 
 
 def test_no_module_hides_a_builtin_that_its_package_uses():

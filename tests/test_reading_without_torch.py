@@ -1,12 +1,11 @@
 """Reading a run, rating a pack and writing a report need none of the machinery of making runs."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from support.fabricate import add_all_scores, fabricate_run
+from support.processes import printed
 
 from autointerp.people.packs import make_pack, units_to_pack
 from autointerp.people.session import Sitting
@@ -56,19 +55,6 @@ print(json.dumps({
     "loaded": [name for name in sys.modules if name.partition(".")[0] in BLOCKED],
 }))
 """
-
-
-def printed(code: str, environment: dict[str, str], folder: Path | None = None) -> str:
-    child = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-    )
-    assert child.returncode == 0, child.stderr
-    return child.stdout
 
 
 @pytest.fixture(scope="module")

@@ -96,7 +96,7 @@ def add_table(folder: Path, table: Founding) -> None:
         run.add_rubric(RUBRIC.digest, RUBRIC.id, RUBRIC.content)
         run.add_items(
             [
-                KeyedItem(f"{unit}", RUBRIC.id, RUBRIC.digest, "shown", unit, None, unit, 1.0, ())
+                KeyedItem(f"{unit}", RUBRIC.id, RUBRIC.digest, "shown", unit, unit, 1.0, ())
                 for unit, _ in scored
             ]
         )

@@ -628,7 +628,6 @@ PARAGRAPHS_ONCE = {
     "handbook_en", "rust_prose", "database_docs", "rest", "german", "french", "spanish", "italian",
     "encyclopedic_glosses", "jargon", "dictionary", "commentary",
 }  # fmt: skip
-MARKUP_LINES_ONCE = {"xml", "html"}
 LINE_REPEATS = 12  # a short line in more documents of a domain than this is boilerplate
 
 

@@ -54,7 +54,7 @@ Known = dict[tuple[str, str], dict[str, Any]]
 
 def recognises(path: Path) -> bool:
     if path.is_dir():
-        return bool(_batches(path, "activations"))
+        return bool(_batches(path))
     if not path.is_file():
         return False
     try:
@@ -71,7 +71,7 @@ def read(path: Path, options: ImportOptions) -> Iterator[ForeignUnit]:
     `path` is the folder of one source, that of a model with several, or one file of activations.
     Raises ExchangeError if a line is not JSON, lacks a field or holds a wrong value.
     """
-    files = [path] if path.is_file() else _batches(path, "activations")
+    files = [path] if path.is_file() else _batches(path)
     if not files:
         raise ExchangeError(f"{path} holds no activations/batch-N.jsonl.gz")
     seen: set[tuple[str, str]] = set()
@@ -126,7 +126,8 @@ def _spell(rows: Sequence[tuple[int, dict[str, Any]]], spellings: dict[str, str]
         spellings[layer] = spelling(lists)
 
 
-def _batches(path: Path, kind: str) -> list[Path]:
+def _batches(path: Path) -> list[Path]:
+    kind = "activations"
     if path.name == kind:
         return _in_order(path.iterdir())
     folders = [path, *sorted(entry for entry in path.iterdir() if entry.is_dir())]

@@ -228,15 +228,14 @@ def people_rubrics(judgements: Sequence[Judgement]) -> list[Rubric]:
 def agreements(
     run: Run,
     rubric: Rubric,
-    controls: bool = False,
     level: float = 0.95,
 ) -> list[RatersAgreement]:
     """Return the agreement of each pair of people, of each with oneself, and with each model.
 
-    Control units are left out unless asked for: they are easy, and flatter the figures.
+    Control units are left out: they are easy, and flatter the figures.
     Statistics that the data cannot give have the value None and a note.
     """
-    scores = _scores(run, rubric, controls)
+    scores = _scores(run, rubric)
     people = sorted({rater for rater, _ in scores if is_person(rater)})
     models = sorted({rater for rater, _ in scores if not is_person(rater)})
     pairs: list[tuple[Kind, tuple[str, int], tuple[str, int]]] = []
@@ -327,12 +326,12 @@ def contexts_shown(run: Run, rubric: Rubric) -> list[ContextsShown]:
     return [ContextsShown(rubric.id, rater, n, units, most) for rater, n, units in rows]
 
 
-def _scores(run: Run, rubric: Rubric, controls: bool) -> Mapping[tuple[str, int], dict[int, float]]:
+def _scores(run: Run, rubric: Rubric) -> Mapping[tuple[str, int], dict[int, float]]:
     """Return scores by (rater, repeat) and unit: raters with other evidence have other items."""
     rows = run.rows(
         "SELECT rater, repeat, unit_id, score FROM unit_rating"
-        " WHERE rubric_digest = ? AND status = 'ok' AND (? OR NOT is_control)",
-        [rubric.digest, controls],
+        " WHERE rubric_digest = ? AND status = 'ok' AND NOT is_control",
+        [rubric.digest],
     )
     scores: dict[tuple[str, int], dict[int, float]] = {}
     for rater, repeat, unit, score in rows:

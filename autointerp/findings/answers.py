@@ -180,7 +180,7 @@ def _scores(
             continue
         if not trial.candidates:
             groups.setdefault(key, []).extend(
-                _read(module.TASK, trial, numbers[key], status, reply, contexts)
+                _read(module.TASK, trial, numbers[key], reply, contexts)
             )
             numbers[key] += 1
             continue
@@ -309,7 +309,6 @@ def _read(
     task: Task,
     trial: Trial,
     call: int,
-    status: str,
     reply: Reply | None,
     contexts: Mapping[int, Context],
 ) -> Iterator[Answered]:

@@ -27,6 +27,7 @@ from autointerp.questions.kit import KIT, VALUE, KitItem
 from autointerp.questions.planter import GRADES, MIXTURES, SINGLE, Grade
 from autointerp.questions.rubric import Rubric
 from autointerp.stats import ranks
+from autointerp.stats.results import or_none
 from autointerp.stats.stacked import auc_gain
 from autointerp.stats.superiority import superiority
 from autointerp.store.run import RUNS, Run
@@ -219,7 +220,7 @@ def check_result(
         made_at=now().isoformat(timespec="seconds"),
         auc={name: _auc(plain, first, grades) for name, grades in others.items()},
         auc_expected=_auc(plain, expected, GROUPS["unclean"]),
-        spearman=_or_none(ranks.spearman([g for g, _ in graded], [s for _, s in graded])),
+        spearman=or_none(ranks.spearman([g for g, _ in graded], [s for _, s in graded])),
         means={
             grade: _mean(
                 [first[o.item.id] for o in plain if o.grade == grade and o.item.id in first]
@@ -313,10 +314,6 @@ def added(
             Auc(None, None, None) if gain is None else Auc(gain.value, gain.low, gain.high),
         )
     return told
-
-
-def _or_none(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -46,7 +46,6 @@ from autointerp.findings.groups import (
     Judgement,
     Scale,
     ScoreErrors,
-    as_delta,
     make_contrasts,
     make_groups,
 )
@@ -74,7 +73,7 @@ from autointerp.questions.rubric_files import list_rubrics
 from autointerp.records import SourceKind, is_person, without_panels
 from autointerp.stats.decision import EQUIVALENT
 from autointerp.stats.results import HypothesisTest, Statistic
-from autointerp.stats.superiority import holm
+from autointerp.stats.superiority import cliffs_delta, holm
 from autointerp.stats.van_elteren import RaterSuperiority, van_elteren
 from autointerp.store.run import Run
 from autointerp.units.sources import source_kinds
@@ -711,7 +710,7 @@ def _as_read(contrast: Contrast, groups: Mapping[str, Group], reading: Reading) 
     return replace(
         contrast,
         superiority=p,
-        delta=as_delta(p),
+        delta=cliffs_delta(p),
         test=reading.test(contrast.test, *scores),
         interim=reading.interim,
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING, Literal
 
@@ -38,6 +38,7 @@ from autointerp.stats.superiority import (
     ALL_EQUAL,
     Pairs,
     brunner_munzel,
+    cliffs_delta,
     mann_whitney,
     pairs,
     superiority,
@@ -493,7 +494,7 @@ def make_contrasts(
             primary=primary,
             superiority=p,
             pairs=pairs(x, y, level),
-            delta=as_delta(p),
+            delta=cliffs_delta(p),
             difference=mean_difference(x, y, level, scale=scale.ends),
             test=_test(x, y, rng, PERMUTATIONS["primary" if primary else "other"], family),
             brunner_munzel=brunner_munzel(x, y),
@@ -521,15 +522,6 @@ def _test(
     if test.p_value is None or test.p_value > CLOSE or finer <= permutations:
         return test
     return superiority_test(x, y, rng, finer)
-
-
-def as_delta(p: Statistic) -> Statistic:
-    """Return Cliff's delta, 2 P - 1, of a P(superiority) and its interval."""
-
-    def scaled(end: float | None) -> float | None:
-        return None if end is None else 2 * end - 1
-
-    return replace(p, value=scaled(p.value), low=scaled(p.low), high=scaled(p.high))
 
 
 def at_like_density(first: Group, second: Group, level: float) -> DensityAdjusted | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from autointerp.errors import BadInput, StorageError
+from autointerp.records import is_person
 from autointerp.stats.decision import EQUIVALENT
 from autointerp.stats.sequential import LEAST_A_SOURCE, units_for_width
 from autointerp.store.run import Run
@@ -185,7 +186,7 @@ class Plan:
             texts.append(
                 f"{most} units of a source are asked about, not {self.stopping.n}{at_most}"
             )
-        if repeats != self.repeats and rater.partition(":")[0] != "human":  # theirs are a check
+        if repeats != self.repeats and not is_person(rater):  # theirs are a check
             texts.append(f"units are rated {_times(repeats)}, not {_times(self.repeats)}")
         if stopping is not None and stopping != self.stopping:
             texts.append(f"one stops by another rule ({stopping})")

@@ -5,7 +5,7 @@ Labs that look at units one by one share it, so that examining a unit opens the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -239,7 +239,7 @@ def each(
         yield from measure(bench, unit_id, options)
 
 
-def without(unit_id: int, columns: Sequence[str], reason: str) -> Row:
+def without(unit_id: int, columns: Iterable[str], reason: str) -> Row:
     """Return the row of a unit that a lab cannot measure, and why."""
     return {"unit_id": unit_id, **dict.fromkeys(columns), "outcome": reason}
 

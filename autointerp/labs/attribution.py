@@ -18,6 +18,7 @@ import torch
 
 from autointerp.errors import BadInput, SubjectError
 from autointerp.labs import Options, Row
+from autointerp.labs._bench import without
 from autointerp.labs._prompts import as_batch, one_token, token_ids, token_strings
 from autointerp.labs._refusals import none_measured
 from autointerp.settings import HarvestSettings
@@ -83,17 +84,17 @@ def run(run: Run, units: Sequence[int], options: Options) -> Iterator[Row]:
             numbers = numbers_again(run, name, source, members)
         except SubjectError as error:
             reasons[name] = str(error)
-            yield from (_without(unit_id, str(error)) for unit_id in members)
+            yield from (without(unit_id, COLUMNS, str(error)) for unit_id in members)
             continue
         for unit_id, number in zip(members, numbers.tolist(), strict=True):
             prompt = options["prompt"] or strongest_prompt(run, unit_id)
             if not prompt:
-                yield _without(unit_id, "the run holds no context on which it fires")
+                yield without(unit_id, COLUMNS, "the run holds no context on which it fires")
                 continue
             question = question_of(subject, model, prompt, options)
             own = effects_of(subject, model, source, question, run.settings.harvest, [number])
             if not own:
-                yield _without(unit_id, "it is active at no token of the prompt")
+                yield without(unit_id, COLUMNS, "it is active at no token of the prompt")
                 continue
             has_any = True
             yield from (row_of(subject, unit_id, prompt, question, effect) for effect in own)
@@ -221,7 +222,3 @@ def row_of(subject: Subject, unit_id: int, prompt: str, question: Question, effe
         "ablation": effect.ablation,
         "outcome": "ok",
     }
-
-
-def _without(unit_id: int, reason: str) -> Row:
-    return {"unit_id": unit_id, **dict.fromkeys(COLUMNS), "outcome": reason}

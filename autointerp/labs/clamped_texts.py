@@ -19,6 +19,7 @@ from torch import Tensor
 
 from autointerp.errors import BadInput
 from autointerp.labs import Options, Row
+from autointerp.labs._bench import without
 from autointerp.labs._clampable import clampable_units
 from autointerp.labs._prompts import token_ids, token_strings
 from autointerp.labs.completions import continued, rows_at_once
@@ -56,7 +57,7 @@ def run(run: Run, units: Sequence[int], options: Options) -> Iterator[Row]:
     refusal = "no unit can be clamped", "name features or neurons that fire"
     for unit_id, unit in clampable_units(run, subject, units, "clamped-texts", *refusal):
         if isinstance(unit, str):
-            yield _without(unit_id, unit)
+            yield without(unit_id, COLUMNS, unit)
             continue
         value = options["factor"] * unit.peak
         other = beside(unit.levers, run.settings.seed, unit_id)
@@ -135,7 +136,3 @@ def corpus_prompts(run: Run, subject: Subject, count: int, tokens: int) -> Tenso
         f"lab clamped-texts: run '{run.name}' holds random contexts for {len(prompts)} prompts of "
         f"{LENGTH} tokens; ask for fewer by --option prompts={max(1, len(prompts))}"
     )
-
-
-def _without(unit_id: int, reason: str) -> Row:
-    return {"unit_id": unit_id, **dict.fromkeys(COLUMNS), "outcome": reason}

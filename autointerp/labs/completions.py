@@ -18,6 +18,7 @@ from torch import Tensor
 
 from autointerp.errors import BadInput
 from autointerp.labs import Options, Row
+from autointerp.labs._bench import without
 from autointerp.labs._clampable import clampable_units
 from autointerp.labs._prompts import as_batch, several, token_ids, token_strings
 from autointerp.store.run import Run
@@ -73,7 +74,7 @@ def run(run: Run, units: Sequence[int], options: Options) -> Iterator[Row]:
     refusal = "no unit can be steered", "name features or neurons that fire"
     for unit_id, unit in clampable_units(run, subject, units, "completions", *refusal):
         if isinstance(unit, str):
-            yield _without(unit_id, unit)
+            yield without(unit_id, COLUMNS, unit)
             continue
         values = [None, *(factor * unit.peak for factor in factors)]
         for text, ids in prompts.items():
@@ -188,7 +189,3 @@ def _losses(model: ChangeableModel, ids: Tensor, prompt: int) -> Tensor:
     logits = model.logits(ids, torch.ones_like(ids, dtype=torch.bool)).cpu()
     logs = logits[:, prompt - 1 : -1].double().log_softmax(-1)
     return -logs.gather(-1, ids[:, prompt:, None])[..., 0]
-
-
-def _without(unit_id: int, reason: str) -> Row:
-    return {"unit_id": unit_id, **dict.fromkeys(COLUMNS), "outcome": reason}

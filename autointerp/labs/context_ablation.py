@@ -45,11 +45,11 @@ def measure(bench: Bench, unit_id: int, options: Options) -> Iterator[Row]:
     asked = options["neutral"]
     neutral = one_token(bench.subject, asked, "--neutral") if asked else bench.neutral[0]
     if reason := bench.why_unreadable(unit_id):
-        yield without(unit_id, list(COLUMNS), reason)
+        yield without(unit_id, COLUMNS, reason)
         return
     windows = bench.windows(unit_id, options["contexts"])
     if not windows:
-        yield without(unit_id, list(COLUMNS), "the run holds none of its strongest contexts")
+        yield without(unit_id, COLUMNS, "the run holds none of its strongest contexts")
     for window in windows:
         ids = torch.tensor(window.ids)
         places = range(window.first, len(ids))

@@ -76,16 +76,14 @@ class Firing:
     at_focus: Mask
 
 
-def hard_contexts(
-    run: Run, unit_ids: Sequence[int], option: str = "--hard"
-) -> dict[int, dict[int, tuple[Context, str]]]:
+def hard_contexts(run: Run, unit_ids: Sequence[int]) -> dict[int, dict[int, tuple[Context, str]]]:
     """Return, by unit, contexts in which it is silent though they look otherwise, and why.
 
     `same token`: one of its usual firing tokens stands there. `neighbour`: the unit that fires
     most often together with it does, there. Raises RunMismatch if the subject is not the run's.
     """
     chosen_by_unit: dict[int, dict[int, tuple[Context, str]]] = {}
-    for chosen in _by_source(run, unit_ids, option):
+    for chosen in _by_source(run, unit_ids, "--hard"):
         chosen_by_unit |= chosen
     return chosen_by_unit
 

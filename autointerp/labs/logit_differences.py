@@ -59,10 +59,10 @@ def measure(bench: Bench, unit_id: int, options: Options) -> Iterator[Row]:
         windows = bench.windows(unit_id, options["contexts"])
         measured = _ablated(bench, unit, model, windows, options)
     except SubjectError as error:
-        yield without(unit_id, list(COLUMNS), reason_of(error))
+        yield without(unit_id, COLUMNS, reason_of(error))
         return
     if measured is None:
-        yield without(unit_id, list(COLUMNS), "the run holds none of its strongest contexts")
+        yield without(unit_id, COLUMNS, "the run holds none of its strongest contexts")
         return
     ablation, random = measured
     lens = _lens(bench, unit, options["seed"])

@@ -53,20 +53,18 @@ def run(run: Run, units: Sequence[int], options: Options) -> Iterator[Row]:
 
 
 def logit_effects(
-    run: Run,
-    unit_ids: Sequence[int],
-    option: str = "--logit-effects",
-    count: int = TOKENS,
+    run: Run, unit_ids: Sequence[int]
 ) -> tuple[dict[int, LogitEffects], dict[str, str]]:
     """Return the effects by unit, and why a source's units have none, by source.
 
-    `count` tokens are promoted, and as many suppressed, where the vocabulary has them. The run's
+    `TOKENS` tokens are promoted, and as many suppressed, where the vocabulary has them. The run's
     subject is loaded for it. Raises BadInput if no unit has any, RunMismatch if the subject is
     not the run's.
     """
+    option = "--logit-effects"
     effects_of: dict[int, LogitEffects] = {}
     without: dict[str, str] = {}
-    for name, _, effects, reason in effects_in_parts(run, unit_ids, option, _keep(count)):
+    for name, _, effects, reason in effects_in_parts(run, unit_ids, option, _keep(TOKENS)):
         effects_of |= effects
         if reason:
             without[name] = reason

@@ -59,7 +59,7 @@ def measure(bench: Bench, unit_id: int, options: Options) -> Iterator[Row]:
     empty = dict.fromkeys(COLUMNS)
     if cosines is None:
         reason = f"directions of {unit.source_name} and {others_name} are in different spaces"
-        yield {**without(unit_id, list(COLUMNS), reason), "kind": "nearest"}
+        yield {**without(unit_id, COLUMNS, reason), "kind": "nearest"}
     else:
         ranked = [n for n in np.argsort(-cosines, kind="stable").tolist() if n != own]
         for rank, number in enumerate(ranked[: options["count"]], 1):
@@ -71,7 +71,7 @@ def measure(bench: Bench, unit_id: int, options: Options) -> Iterator[Row]:
     counts = _counts(bench, unit, others)
     if counts.fires < LEAST_FIRINGS:
         reason = f"it fires on {counts.fires} of {counts.tokens:,} tokens: too few to tell"
-        yield {**without(unit_id, list(COLUMNS), reason), "kind": "together"}
+        yield {**without(unit_id, COLUMNS, reason), "kind": "together"}
         return
     phi = counts.phi()
     if own is not None:
@@ -79,7 +79,7 @@ def measure(bench: Bench, unit_id: int, options: Options) -> Iterator[Row]:
     ranked = [n for n in np.argsort(-phi, kind="stable").tolist() if phi[n] > 0]
     if not ranked:
         reason = f"no unit of {others_name} fires together with it more than by chance"
-        yield {**without(unit_id, list(COLUMNS), reason), "kind": "together"}
+        yield {**without(unit_id, COLUMNS, reason), "kind": "together"}
     for rank, number in enumerate(ranked[: options["count"]], 1):
         yield {
             "unit_id": unit_id,

@@ -64,12 +64,12 @@ def measure(bench: Bench, unit_id: int, options: Options) -> Iterator[Row]:
     unit = bench.units[unit_id]
     if not isinstance(unit.source, Directed):
         reason = f"units of {unit.source_name} are no directions in the model"
-        yield without(unit_id, list(COLUMNS), reason)
+        yield without(unit_id, COLUMNS, reason)
         return
     try:
         direction = unit.source.written(np.array([unit.number])).float().cpu().numpy()[0]
     except SubjectError as error:
-        yield without(unit_id, list(COLUMNS), reason_of(error))
+        yield without(unit_id, COLUMNS, reason_of(error))
         return
     subject = bench.subject
     neurons = create_neurons(subject, bench.calibration, bench.run.settings.seed)
@@ -79,8 +79,8 @@ def measure(bench: Bench, unit_id: int, options: Options) -> Iterator[Row]:
     if is_own and len(direction) == neurons.width and direction.any():
         shares = direction**2 / (direction**2).sum()
     windows = bench.windows(unit_id, options["examples"])
-    at_peaks = [_neurons_at_peak(bench, neurons.width, window.ids) for window in windows]
-    usual = _quantiles(bench, neurons.width, options["quantile"], neurons.signed)
+    at_peaks = [_neurons_at_peak(bench, window.ids) for window in windows]
+    usual = _quantiles(bench, options["quantile"], neurons.signed)
     (stored,) = bench.run.units_numbered([unit_id])
     peak = stored.summary.peak
     halves = (1, -1) if neurons.signed else (1,)
@@ -127,8 +127,8 @@ def measure(bench: Bench, unit_id: int, options: Options) -> Iterator[Row]:
     }
 
 
-def _neurons_at_peak(bench: Bench, width: int, ids: Sequence[int]) -> NDArray[np.float64]:
-    """Return all neurons [width] at the last of these ids."""
+def _neurons_at_peak(bench: Bench, ids: Sequence[int]) -> NDArray[np.float64]:
+    """Return all neurons at the last of these ids."""
     batch = torch.tensor([list(ids)]).to(bench.subject.device)
     attention = torch.ones_like(batch, dtype=torch.bool)
     with quiet_torch():
@@ -139,8 +139,8 @@ def _neurons_at_peak(bench: Bench, width: int, ids: Sequence[int]) -> NDArray[np
     return x[0, -1].double().cpu().numpy()
 
 
-def _quantiles(bench: Bench, width: int, quantile: float, signed: bool) -> NDArray[np.float64]:
-    """Return the quantile [halves, width] of each neuron's activation over the corpus.
+def _quantiles(bench: Bench, quantile: float, signed: bool) -> NDArray[np.float64]:
+    """Return the quantile [halves, neurons] of each neuron's activation over the corpus.
 
     The calibration tokens stand for the corpus. Hidden neurons beside an SAE are not among them;
     they are read on the first of its tokens again.

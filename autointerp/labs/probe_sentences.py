@@ -37,14 +37,14 @@ def run(run: Run, units: Sequence[int], options: Options) -> Iterator[Row]:
 def measure(bench: Bench, unit_id: int, options: Options) -> Iterator[Row]:
     """Yield the rows of one unit."""
     if reason := bench.why_unreadable(unit_id):
-        yield without(unit_id, list(COLUMNS), reason)
+        yield without(unit_id, COLUMNS, reason)
         return
     if not options["texts"] and bench.subject.tokenise is None:
-        yield without(unit_id, list(COLUMNS), "the subject has no tokenizer of texts")
+        yield without(unit_id, COLUMNS, "the subject has no tokenizer of texts")
         return
     texts = several(options["texts"]) if options["texts"] else own_text(bench, unit_id)
     if not texts:
-        yield without(unit_id, list(COLUMNS), "no sentence, and the run holds no context of it")
+        yield without(unit_id, COLUMNS, "no sentence, and the run holds no context of it")
     for text in texts:
         yield {**sentence(bench, unit_id, text), "own": not options["texts"]}
 

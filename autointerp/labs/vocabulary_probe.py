@@ -147,7 +147,7 @@ def steps(
 def rows_of(bench: Bench, unit_id: int, probes: Iterable[Probe], reason: str = "") -> Iterator[Row]:
     """Yield the rows of a unit's probes."""
     if reason:
-        yield without(unit_id, list(COLUMNS), reason)
+        yield without(unit_id, COLUMNS, reason)
         return
     texts = bench.subject.token_texts
     for probe in probes:

@@ -33,7 +33,7 @@ def join(run_folder: Path, invitation: str, rater: str) -> Path:
         raise BadInput(f"invitation {invitation} is damaged; make another: `autointerp invite`")
     folder = journals_folder(run_folder)
     folder.mkdir(PRIVATE_FOLDER, exist_ok=True)
-    return sit_down(folder, check_person(rater), session, PRIVATE_FILE)
+    return sit_down(folder, check_person(rater), session)
 
 
 def joined(run_folder: Path, invitation: str) -> int:

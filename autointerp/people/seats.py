@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 from autointerp.errors import BadInput, RunLocked
+from autointerp.files import PRIVATE_FILE
 from autointerp.people.journal import Entry, Journal, Journals, open_journal, write_session
 from autointerp.people.machine import IDLE_S, Machine
 from autointerp.people.session import Part, Session, Step, Training
@@ -361,10 +362,10 @@ def seated(folder: Path) -> list[tuple[str, str]]:
     return [(person.replace("-", ":", 1), digest) for person, digest, _ in names]
 
 
-def sit_down(folder: Path, rater: str, session: Session, mode: int) -> Path:
+def sit_down(folder: Path, rater: str, session: Session) -> Path:
     """Return the rater's journal of a session, begun where there is none; a kill leaves all of it
     or none."""
     path = journal_of(folder, rater, session)
     if not path.exists():
-        write_session(path, session, mode)
+        write_session(path, session, PRIVATE_FILE)
     return path

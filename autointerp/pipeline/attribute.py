@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from autointerp.pipeline.job import say_opened
 from autointerp.pipeline.lab import SAVE_EVERY_S
 from autointerp.records import Unit
 from autointerp.stats.ranks import spearman
+from autointerp.stats.results import or_none
 from autointerp.store.run import RUNS, Run, open_run
 from autointerp.subjects import Subject
 from autointerp.subjects.interventions import ChangeableModel
@@ -159,7 +159,7 @@ def attribute(
             exact = [effect.ablation for effect in effects]
             found = SourceEffects(
                 name, shown, _correlation(linear, exact),
-                _or_none(spearman(linear, exact)) if len(exact) > 2 else None, len(rows),
+                or_none(spearman(linear, exact)) if len(exact) > 2 else None, len(rows),
             )  # fmt: skip
             _store(opened, subject, question, prompt, found)
             measured.append(found)
@@ -257,10 +257,6 @@ def _correlation(x: Sequence[float], y: Sequence[float]) -> float | None:
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
     return float(np.corrcoef(x, y)[0, 1])
-
-
-def _or_none(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 def _descriptions(run: Run, units: Mapping[int, int]) -> dict[int, str]:

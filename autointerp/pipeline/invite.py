@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autointerp.errors import BadInput
-from autointerp.files import PRIVATE_FILE, PRIVATE_FOLDER
+from autointerp.files import PRIVATE_FOLDER
 from autointerp.people.assign import (
     TRAINED_ON,
     TRAINING_EACH,
@@ -83,7 +83,7 @@ def invite(
         if corpus_text and run.is_imported:
             on(Note("the run has no corpus to read again: contexts are shown as it holds them"))
         elif corpus_text:
-            read = read_again(run, "--corpus-text", on)
+            read = read_again(run, on)
         seed = str(run.settings.seed) if rater else secrets.token_hex(16)
         planned = plan_session(run, question, wanted, sitting, rater, seed, read)
         register(run, planned, rater)
@@ -93,7 +93,7 @@ def invite(
         session = planned.session
         journals_folder(run.path).mkdir(PRIVATE_FOLDER, exist_ok=True)
         if rater:
-            path = sit_down(journals_folder(run.path), rater, session, PRIVATE_FILE)
+            path = sit_down(journals_folder(run.path), rater, session)
         else:
             path = offer(run.path, session)
         run.log("invited", rater=rater or "", rubric=question.id, left_out=planned.left_out)

@@ -29,6 +29,7 @@ from autointerp.raters import (
     require_rates,
     require_used,
 )
+from autointerp.records import is_person
 from autointerp.settings import (
     RunSettings,
     byte_count,
@@ -201,7 +202,7 @@ class Job:
     @property
     def by_person(self) -> bool:
         """Whether a person is to answer."""
-        return self.rater.partition(":")[0] == "human"
+        return is_person(self.rater)
 
 
 class Resolved:
@@ -575,10 +576,10 @@ def _say_if_settings_changed(resolved: Resolved, on: On) -> None:
         )
 
 
-def open_existing(resolved: Resolved, on: On = ignore, read_only: bool = False) -> Run:
+def open_existing(resolved: Resolved, on: On = ignore) -> Run:
     """Open the job's run, which must exist, and say which subject it has."""
     job = resolved.job
-    run = open_to_read(job.run, job.runs) if read_only else open_run(job.run, folder=job.runs)
+    run = open_run(job.run, folder=job.runs)
     say_opened(run, on)
     return run
 

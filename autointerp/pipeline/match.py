@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from autointerp.pipeline.job import say_opened
 from autointerp.pipeline.report import REPORTS
 from autointerp.reports.match import write_match
 from autointerp.reports.write import check_folder
+from autointerp.stats.results import or_none
 from autointerp.store.run import RUNS, Run, open_run
 from autointerp.text import count
 from autointerp.units.reopen import dictionary_again
@@ -174,7 +174,7 @@ def _rows(side: Side, other_sae: str, is_exact: bool) -> list[dict[str, Any]]:
             "idx": number,
             "cosine": cosine,
             "nearest": nearest,
-            "partner_cosine": None if math.isnan(partner_cosine) else partner_cosine,
+            "partner_cosine": or_none(partner_cosine),
             "partner": None if partner < 0 else partner,
             "is_exact": is_exact,
         }

@@ -218,14 +218,14 @@ def _is_control(resolved: Resolved, name: str) -> bool:
     return resolved.held[name][1] if resolved.is_imported else kind_of(name).is_control
 
 
-def read_again(run: Run, option: str, on: On = ignore) -> ReadAround:
+def read_again(run: Run, on: On = ignore) -> ReadAround:
     """Return what reads the text round a run's contexts, once the subject is loaded again for it.
 
     Raises BadInput for an imported run, which has no corpus, as `subject_again` does.
     """
     from autointerp.units.reopen import subject_again
 
-    return reader_of(subject_again(run, option), run, on)
+    return reader_of(subject_again(run, "--corpus-text"), run, on)
 
 
 def reader_of(subject: Subject, run: Run, on: On = ignore) -> ReadAround:

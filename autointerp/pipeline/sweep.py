@@ -29,6 +29,7 @@ from autointerp.pipeline.sweep_file import SweepFile, read_sweep, require_seeds,
 from autointerp.pipeline.until import not_pending
 from autointerp.questions.items import make_items
 from autointerp.raters import RaterOptions
+from autointerp.records import is_person
 from autointerp.reports.sweep import write_sweep
 from autointerp.reports.write import check_folder
 from autointerp.settings import (
@@ -377,7 +378,7 @@ def _size_mb(place: str) -> float:
 
 def _judge(asked: SweepFile, options: RaterOptions, policy: RatingPolicy, folder: Path) -> Resolved:
     """Return the judge and its question. Raises BadInput for what a sweep does not ask."""
-    if asked.rater.partition(":")[0] == "human":
+    if is_person(asked.rater):
         raise BadInput(
             f"{asked.path}: rater = '{asked.rater}' is a person; name a judge, and let people rate "
             f"single runs: autointerp rate --run {asked.saes[0].run} --rater {asked.rater}"

@@ -78,7 +78,7 @@ def read_sweep(path: Path, runs: Path | None = None) -> SweepFile:
             what = "a whole number" if OWN[key] is int else "text in quotes"
             raise SettingsError(f"{path}: {key} = {str(value)[:80]!r} must be {what}")
     name = own.get("name", path.stem)
-    _check_name(path, "name", name)
+    _check_name(path, name)
     sizes = {"n": 100, "controls": 50, "loss_tokens": LOSS_TOKENS, **own}
     for key, least in (("n", 2), ("controls", 0), ("loss_tokens", 0)):
         if not least <= sizes[key] <= 10**9:
@@ -158,17 +158,17 @@ def _merged(
     for key in ("name", "sae"):
         if key not in table:
             raise SettingsError(f'{where} lacks {key}; write {key} = "…"')
-    _check_name(path, "name", table["name"])
+    _check_name(path, table["name"])
     if table["name"] == NEURONS or table["name"].startswith(f"{NEURONS}-"):
         raise SettingsError(f"{where}: name = '{table['name']}' is that of the neurons' run")
     own = {key: table[key] for key in OF_SAE if key in table}
     return table["name"], {**content, "subject": {**content.get("subject", {}), **own}}
 
 
-def _check_name(path: Path, key: str, name: str) -> None:
+def _check_name(path: Path, name: str) -> None:
     if not NAME.fullmatch(name) or len(name) > LONGEST // 2 or "." in name:
         raise SettingsError(
-            f"{path}: {key} = '{name[:80]}' must be up to {LONGEST // 2} letters, digits, '_' "
+            f"{path}: name = '{name[:80]}' must be up to {LONGEST // 2} letters, digits, '_' "
             "and '-': runs are called after it"
         )
 

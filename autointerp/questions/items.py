@@ -100,7 +100,6 @@ def make_items(
                     rubric_digest=rubric.digest,
                     evidence=evidence,
                     ord=int(ids[unit.unit_id], 16) >> 2,
-                    description=None,
                     unit_id=unit.unit_id,
                     scale=unit.summary.peak,
                     contexts=tuple(

@@ -133,7 +133,7 @@ def plan(
         chosen = extensions.returned(
             module.choose(apart, most, design.hard), Chosen, f"scorer '{name}': choose()"
         )
-        strangers.take(unit_id, chosen.control)
+        strangers.take(chosen.control)
         if chosen.outcome:
             untried[unit_id] = chosen.outcome
             continue
@@ -394,7 +394,7 @@ class Strangers:
                 one_of_each.setdefault(owner, number)
         return list(one_of_each.values())[:LOOKED_AT]
 
-    def take(self, unit_id: int, control: Sequence[Sequence[Piece]]) -> None:
+    def take(self, control: Sequence[Sequence[Piece]]) -> None:
         """Note what serves the control of a unit."""
         self.taken |= {piece.context for call in control for piece in call if piece.kind == "other"}
 

@@ -178,13 +178,14 @@ class Evidence:
         all_hold: Mask = np.logical_and.reduce([self.holds(c) for c in conditions])
         return all_hold
 
-    def weights(self, levels: int = 10, least: int = 4) -> tuple[Floats, Floats]:
+    def weights(self) -> tuple[Floats, Floats]:
         """Return the weights of firing and of silent positions, each summing to 1.
 
         The firing ones weigh alike in sum over each interval of activation (equal widths from 0
         to 10), however many were drawn there, so that a unit is judged over its whole range and
-        a dense unit as a sparse one; an interval of fewer than `least` positions weighs less.
+        a dense unit as a sparse one; an interval of fewer than 4 positions weighs less.
         """
+        levels, least = 10, 4
         level = np.clip(np.ceil(self.activation), 0, levels).astype(np.int64)
         counts = np.bincount(level, minlength=levels + 1)
         firing = np.where(self.firing, 1 / np.maximum(counts, least)[level], 0.0)

@@ -131,6 +131,7 @@ class ServedRaterBase:
         self.broke = False  # the server answered 500 to a probe
         self._systems: dict[tuple[str, int], str] = {}
         self._key: str | None = None
+        self._client: Any = None
 
     @property
     def written(self) -> str:
@@ -198,12 +199,13 @@ class ServedRaterBase:
             raise
 
     def connect(self, key: str) -> None:
-        """Make the SDK's client; nothing is sent."""
+        """Make the SDK's client, `_client`; nothing is sent."""
         raise NotImplementedError
 
     async def close(self) -> None:
         """Close the connections."""
-        raise NotImplementedError
+        if self._client is not None:
+            await self._client.close()
 
     def recall(self, remembered: Mapping[str, Any]) -> None:
         """Set the result of an earlier probe."""

@@ -39,7 +39,6 @@ class AnthropicRater(ServedRaterBase):
                 f"{self.name}: --structured choice reads log probabilities, which this protocol "
                 "does not give; leave the option out"
             )
-        self._client: Any = None
 
     def body(
         self, system: str, user: str, schema: dict[str, Any], question: Question | None, repeat: int
@@ -82,10 +81,6 @@ class AnthropicRater(ServedRaterBase):
             max_retries=0,
             http_client=http,
         )
-
-    async def close(self) -> None:
-        if self._client is not None:
-            await self._client.close()
 
     async def exchange(self, body: dict[str, Any]) -> tuple[Mapping[str, str], str]:
         import httpx2

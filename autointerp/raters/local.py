@@ -38,11 +38,11 @@ LONGEST_TEXT = (
 SAMPLED = 1 << 20
 
 
-def model_path(kind: str, model: str | None) -> Path:
+def model_path(model: str | None) -> Path:
     """Return the model file. Raises BadInput if there is none."""
     path = Path(model or "").expanduser()
     if not model or not path.is_file():
-        raise BadInput(f"rater '{kind}:{model or ''}': no such file; give one, as in {kind}:x.gguf")
+        raise BadInput(f"rater 'local:{model or ''}': no such file; give one, as in local:x.gguf")
     return path
 
 
@@ -181,4 +181,4 @@ class LocalRater(OpenAIRater):
 
 
 def create(model: str | None, options: RaterOptions) -> LocalRater:
-    return LocalRater(model_path("local", model), options)
+    return LocalRater(model_path(model), options)

@@ -74,7 +74,6 @@ class OpenAIRater(ServedRaterBase):
         self.samples = not thinks
         self.logprobs = not thinks
         self.most_tokens = max(options.max_output_tokens, REASONING_TOKENS if thinks else 0)
-        self._client: Any = None
         if options.structured == "choice":
             if thinks:
                 raise BadInput(
@@ -167,10 +166,6 @@ class OpenAIRater(ServedRaterBase):
         if not self.official:  # the environment's own must not travel
             self._client.organization = self._client.project = None
             self._client.admin_api_key = None
-
-    async def close(self) -> None:
-        if self._client is not None:
-            await self._client.close()
 
     async def exchange(self, body: dict[str, Any]) -> tuple[Mapping[str, str], str]:
         import httpx2

@@ -42,6 +42,7 @@ from autointerp.raters import (
     version_of,
 )
 from autointerp.records import Item, Reply, Request
+from autointerp.stats.results import or_none
 from autointerp.stats.stacked import Stack, cross_validated, normal_scores
 
 WHAT = "several judges as one"
@@ -189,7 +190,7 @@ class Panel:
             reference=tuple(tuple(sorted(of)) for of in values.T.tolist()),
             stacks=stacks,
             optional=self.optional,
-            out_of_fold=tuple(None if math.isnan(p) else p for p in told.tolist()),
+            out_of_fold=tuple(map(or_none, told.tolist())),
             single=tuple(single),
         )
         folder.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)

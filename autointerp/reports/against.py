@@ -12,6 +12,7 @@ from autointerp.findings.comparison import Comparison
 from autointerp.findings.groups import Contrast, Judgement
 from autointerp.findings.plan import PRIMARY
 from autointerp.findings.trust import Trust
+from autointerp.records import is_person
 from autointerp.reports.panels import Material
 from autointerp.reports.words import (
     SUPERIORITY,
@@ -24,7 +25,6 @@ from autointerp.reports.words import (
     number,
     percent,
     plural,
-    rater_kind,
     refusal,
     studied_pair,
     trust_text,
@@ -155,7 +155,7 @@ def _of_judgement(
         yield Objection(0, "The rater fails its controls.", trust_text(failed))
     if trust.state == "unknown" and judgement.has_scores:
         yield Objection(4, "The controls say too little.", trust_text(trust))
-    if rater_kind(judgement.rater) != "human" and judgement.is_llm is False:
+    if not is_person(judgement.rater) and judgement.is_llm is False:
         yield Objection(5, "The rater.", f"{judgement.rater} is {what(judgement)}.")
     contrast = judgement.decisive
     if contrast is not None and contrast.second in judgement.sources:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from autointerp.findings.across import RunContrast
 from autointerp.findings.groups import Contrast, Judgement
+from autointerp.records import is_person
 from autointerp.reports.against import NOTHING_KNOWN, objections
 from autointerp.reports.panels import Answer, Figure, Material
 from autointerp.reports.words import (
@@ -22,7 +23,6 @@ from autointerp.reports.words import (
     p_value,
     percent,
     plural,
-    rater_kind,
     run_finding,
     studied_pair,
     what,
@@ -218,7 +218,7 @@ def _support(
     beside = f"; the controls beside them: {listed(controls)}" if controls else ""
     if means:
         sentences.append(f"Means on the scale of {low} to {high}: {listed(means)}{beside}.")
-    if judgement.is_llm is not False or rater_kind(judgement.rater) == "human":  # else an objection
+    if judgement.is_llm is not False or is_person(judgement.rater):  # else an objection
         sentences.append(f"The rater is {judgement.rater}, {what(judgement)}.")
     return sentences
 

@@ -32,7 +32,7 @@ def write_concepts(found: Concepts, descriptions: Mapping[str, str], out: Path) 
     panels = [
         Panel("concepts", "Which source knows the concepts", tuple(_sources(found))),
         Panel("units", "The unit that knows each concept", tuple(_units(found, descriptions))),
-        Panel("probes", "Few units together", tuple(_probes(found, descriptions))),
+        Panel("probes", "Few units together", tuple(_probes(found))),
         Panel("method", "How this was measured", tuple(_method(found))),
     ]
     first = found.sources[0]
@@ -264,7 +264,7 @@ def _units(found: Concepts, descriptions: Mapping[str, str]) -> Iterator[Block]:
     )  # fmt: skip
 
 
-def _probes(found: Concepts, descriptions: Mapping[str, str]) -> Iterator[Block]:
+def _probes(found: Concepts) -> Iterator[Block]:
     records = [
         {
             "concept": known.concept,

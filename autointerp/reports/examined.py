@@ -351,7 +351,7 @@ def _vocabulary(found: Examined) -> Iterator[Block]:
         caption="The largest changes of the last token's activation, as a share of the unit's "
         "maximum; dots: those of the controls at the same rank.",
         alt=". ".join(
-            f"{one.unit}: alone {count(_risen(one, 'alone'), 'token')} of "
+            f"{one.unit}: alone {count(_risen_alone(one), 'token')} of "
             f"{first['vocabulary']:,} make it fire"
             for one in found.units
             if rows[one.unit]
@@ -421,9 +421,9 @@ def _vocabulary(found: Examined) -> Iterator[Block]:
     )
 
 
-def _risen(one: ExaminedUnit, placing: str) -> int:
+def _risen_alone(one: ExaminedUnit) -> int:
     return next(
-        (row["risen"] for row in one.labs.get("vocabulary-probe", ()) if row["placing"] == placing),
+        (row["risen"] for row in one.labs.get("vocabulary-probe", ()) if row["placing"] == "alone"),
         0,
     )
 

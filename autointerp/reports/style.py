@@ -132,9 +132,9 @@ def two_lines(name: str, most: int) -> str:
     return f"{name[:at]}\n{shortened(name[at:], most)}"
 
 
-def legend_columns(names: Sequence[str], inches: float, size: float = 9.5) -> int:
+def legend_columns(names: Sequence[str], inches: float) -> int:
     """Return how many names of a legend go beside one another in so many inches."""
-    letter = size * LETTER / 72
+    letter = 9.5 * LETTER / 72  # of a legend of 9.5 points
     return max(1, int(inches / (letter * (max(map(len, names)) + MARK_LETTERS))))
 
 

@@ -31,7 +31,6 @@ LABELS = {
     "loss_recovered": "loss recovered",
     "width": "features",
 }
-BETTER = {"l0": "fewer", "loss_recovered": "more loss recovered", "width": "fewer"}
 
 
 def write_sweep(sweep: Sweep, out: Path) -> Path:

@@ -28,7 +28,6 @@ ppi_drawn              both, where people's units were drawn with unequal probab
 ratios                 figures of sums over documents, such as L0, by jackknife
 weighted               means of units that were drawn with unequal probability
 power                  how many units a comparison needs
-calibration            coverage of ppi's intervals, by simulation
 
 Modules `import scipy` alone: its parts load when they are first used. `scipy.stats` takes half a
 second, so quantiles that every harvest or report needs are `scipy.special`'s: `stdtrit`, `ndtri`.

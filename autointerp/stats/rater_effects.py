@@ -385,7 +385,7 @@ class _Problem:
         self.ends_below = np.flatnonzero(self.y > 0)
         self.thresholds = np.concatenate([self.y[self.ends_above], self.y[self.ends_below] - 1])
         self.share = np.bincount(y, minlength=levels) / len(y)
-        self.raters, self.levels = raters, levels
+        self.raters = raters
         self.cuts = levels - 1
         self.free_spread = raters - 1 if spread else 0
         self.unit_effect = unit_effect

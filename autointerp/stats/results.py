@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,11 @@ from autointerp.errors import TooFewRatings
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+
+
+def or_none(value: float) -> float | None:
+    """Return the value; None for NaN."""
+    return None if math.isnan(value) else value
 
 
 @dataclass(frozen=True, slots=True)

@@ -249,14 +249,13 @@ def _share_of_pairs(x_counts: Integers, y_counts: Integers, of: Of, level: float
     return Statistic(p, low, high, n, method, level, SEPARATED if separated else "")
 
 
-def cliffs_delta(first: npt.ArrayLike, second: npt.ArrayLike, level: float = 0.95) -> Statistic:
-    """Return Cliff's delta, P(first > second) - P(first < second), with its interval.
+def cliffs_delta(p: Statistic) -> Statistic:
+    """Return Cliff's delta, P(first > second) - P(first < second), of a P(superiority).
 
     It is 2 P(superiority) - 1, and so are the ends of its interval.
 
-    Raises TooFewRatings if a group is empty. Source: Cliff 1993, Psychol. Bull. 114:494.
+    Source: Cliff 1993, Psychol. Bull. 114:494.
     """
-    p = superiority(first, second, level)
 
     def scaled(end: float | None) -> float | None:
         return None if end is None else 2 * end - 1

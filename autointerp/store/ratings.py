@@ -24,7 +24,6 @@ class KeyedItem:
     rubric_digest: str
     evidence: str
     ord: int
-    description: str | None
     unit_id: int
     scale: float
     contexts: tuple[int, ...]

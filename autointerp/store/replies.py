@@ -136,13 +136,11 @@ class Recovered:
         journal: Its identity; empty where the first line cannot be read.
         records: In the order in which they were written.
         damaged: Lines that cannot be read, from 1; a last line that was cut off is none.
-        torn: Bytes of that last line.
     """
 
     journal: str
     records: tuple[Record, ...] = field(repr=False)
     damaged: tuple[int, ...] = ()
-    torn: int = 0
 
     def unsettled(self) -> list[Record]:
         """Return the calls that were sent and of which nothing came."""
@@ -180,7 +178,7 @@ def read_replies(path: Path) -> Recovered:
         content = path.read_bytes()
     except OSError as error:
         raise StorageError(f"cannot read {path} ({error.strerror}); restore it") from None
-    whole, _, torn = content.rpartition(b"\n")
+    whole = content.rpartition(b"\n")[0]
     records, damaged, journal = [], [], ""
     for number, line in enumerate(whole.split(b"\n") if whole else (), 1):
         record = record_in(line)
@@ -192,4 +190,4 @@ def read_replies(path: Path) -> Recovered:
             records.append(record)
         else:
             damaged.append(number)
-    return Recovered(journal, tuple(records), tuple(damaged), len(torn))
+    return Recovered(journal, tuple(records), tuple(damaged))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast, get_args
 
@@ -39,11 +38,6 @@ class Encoder(Protocol):
 
     @property
     def d_sae(self) -> int: ...
-
-    @property
-    def encodes_columns_alone(self) -> bool:
-        """Whether chosen latents cost less than all of them."""
-        ...
 
     def encode(self, x: Tensor, columns: Tensor | None = None) -> Tensor: ...
 
@@ -156,19 +150,6 @@ class SparseAutoencoder:
     def encodes_columns_alone(self) -> bool:
         """Whether a latent's activation does not depend on the other latents."""
         return self.activation in COLUMNWISE
-
-    @cached_property
-    def _folded_bias(self) -> Tensor:
-        if not self.subtract_b_dec:
-            return self.b_enc
-        shift = self.b_dec.double() @ self.W_enc.double()
-        if self.r_mag is not None:
-            shift = shift * self.r_mag.double().exp()
-        return (self.b_enc.double() - shift).to(self.b_enc.dtype)
-
-    def folded_bias(self) -> Tensor:
-        """Return the encoder bias [d_sae] with the pre-encoder bias folded in."""
-        return self._folded_bias
 
     def encode(self, x: Tensor, columns: Tensor | None = None) -> Tensor:
         """Return latent activations [..., d_sae], or [..., len(columns)] of the chosen columns."""

@@ -34,7 +34,6 @@ UNITS_AT_ONCE = 1_024
 EDGE_TOKENS = 8_192  # whose activations say where bins begin
 COUNTERS = 2**27  # of four bytes, that are held at a time; more units are counted in turns
 POSITIVES, NEGATIVES = 1_000, 2_000  # tokens drawn of a concept, on either side of the split
-SIDES = ("search", "test")  # splits `explain` and `score`
 
 Progress = Callable[[str, int], None]
 
@@ -201,7 +200,7 @@ class _Counter:
     """
 
     def __init__(self, candidates: Candidates, places: NDArray[np.int64], labels: Labels) -> None:
-        self.candidates, self.places, self.labels = candidates, places, labels
+        self.candidates, self.places = candidates, places
         self.block: Block = candidates.source.block(candidates.numbers[places])
         self.edges: Tensor | None = None
         self._concepts = np.zeros((2, len(labels.concepts), len(places), BINS), np.int32)

@@ -66,7 +66,7 @@ def responses(
     with quiet_torch():
         for first in range(0, len(order), settings.rows):
             places = order[first : first + settings.rows]
-            windows = _windows(subject, [ids[place] for place in places])
+            windows = _windows([ids[place] for place in places])
             kept, position = counted(subject, settings, windows, is_text)
             rows = np.arange(len(kept))
             reading = Reading(windows, kept, position, hashes, settings.each_side, rows)
@@ -85,7 +85,7 @@ def responses(
             yield Responses(tuple(places), tuple(tokens), tuple(own))
 
 
-def _windows(subject: Subject, ids: Sequence[Sequence[int]]) -> Windows:
+def _windows(ids: Sequence[Sequence[int]]) -> Windows:
     """Return texts as windows; a document's number is a digest of its ids, so that what is drawn
     by place is drawn alike whenever the text is read.
     """

@@ -229,7 +229,6 @@ def assist(
     settings: RunSettings,
     wanted: dict[str, int],
     share: Share,
-    progress: Report = lambda label, tokens: None,
 ) -> None:
     """Do this process's share of what the first one announces in the run's folder.
 
@@ -260,14 +259,12 @@ def assist(
                 f"process {share.rank} of {share.count} reads something else than the first one, "
                 f"where {reason}; have the same files and installation on all machines"
             )
-        label = ", ".join(f"{len(want.numbers)} {want.name}" for want in passes)
         harvest_shards(
             subject,
             passes,
             dataclasses.replace(settings, harvest=harvest),
             folder / CHECKPOINTS,
             share,
-            lambda tokens, label=label: progress(label, tokens),  # type: ignore[misc]
         )
         done = plan
 

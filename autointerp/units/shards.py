@@ -57,9 +57,9 @@ DAMAGE = (
 )  # fmt: skip
 
 
-def local_device(device: str, environment: Mapping[str, str] = os.environ) -> str:
+def local_device(device: str) -> str:
     """Return the accelerator of this process where several share a machine: cuda → cuda:N."""
-    local = environment.get("LOCAL_RANK") or environment.get("SLURM_LOCALID")
+    local = os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID")
     if device != "cuda" or local is None or not torch.cuda.is_available():
         return device
     return f"cuda:{int(local) % torch.cuda.device_count()}"

@@ -49,7 +49,7 @@ def share_of_environment(environment: Mapping[str, str] = os.environ) -> Share:
     return Share()
 
 
-def job_of_environment(environment: Mapping[str, str] = os.environ) -> str:
+def job_of_environment() -> str:
     """Return what tells this group of processes from an earlier one; the same in all of them."""
     names = ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT", "SLURM_JOB_ID", "SLURM_STEP_ID")
-    return "/".join(environment.get(name, "") for name in names)
+    return "/".join(os.environ.get(name, "") for name in names)

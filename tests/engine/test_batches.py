@@ -31,12 +31,6 @@ BOTH = pytest.mark.parametrize("provider", ["openai", "anthropic"])
 
 
 @pytest.fixture
-def server() -> Iterator[LoopbackServer]:
-    with LoopbackServer() as serving:
-        yield serving
-
-
-@pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     def load(run: Run, ids: Sequence[str], rubric: Any) -> list[Item]:
         return items(ids)

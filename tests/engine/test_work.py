@@ -20,7 +20,7 @@ from typing import Any, Literal
 import pytest
 from support.loopback.client import RUBRIC, SLOTS, item_names, items
 from support.loopback.server import Call, Fault, LoopbackServer
-from support.processes import Forked
+from support.processes import Forked, printed
 
 from autointerp.engine.budget import Budget
 from autointerp.engine.loop import NOTHING_SHOWN
@@ -45,12 +45,6 @@ QUICK = RetryPolicy(retries=3, first_wait_s=0.01)
 def run(tmp_path: Path) -> Iterator[Run]:
     with open_run("r", RunSettings(), folder=tmp_path) as opened:
         yield opened
-
-
-@pytest.fixture
-def server() -> Iterator[LoopbackServer]:
-    with LoopbackServer() as serving:
-        yield serving
 
 
 def openai_rater(server: LoopbackServer, **options: Any) -> Any:
@@ -749,8 +743,7 @@ try:
 except RunLocked as error:
     print(error)
 """
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert f"in use by process {os.getpid()}" in told.stdout
+    assert f"in use by process {os.getpid()}" in printed(code)
     assert RunLocked.exit_code == 1
 
 

@@ -63,15 +63,11 @@ def test_people_agree_with_each_other_themselves_and_models(run):
     assert "constant" in flat.spearman.note
 
 
-def test_controls_count_only_when_asked_for(run):
+def test_controls_do_not_count(run):
     for name in ("human:ann", "human:bob"):
         rate(run, name, dict.fromkeys(items_of(run, "planted"), 5))
         rate(run, name, dict.fromkeys(items_of(run, "features"), 3))
-    units = {
-        controls: next(one.units for one in agreements(run, RUBRIC, controls=controls))
-        for controls in (False, True)
-    }
-    assert units == {False: 8, True: 12}
+    assert next(one.units for one in agreements(run, RUBRIC)) == 8
 
 
 def test_attention_compares_planted_and_shuffled_items(run):

@@ -153,9 +153,9 @@ def test_activations_come_by_log_probabilities_where_the_rater_gives_them(truth_
         _, trial = trial_of(row)
         contexts = run.contexts_numbered([p.context for p in trial.pieces])
     reply = Reply(text, details={"expected_activations": expected})
-    answers = [one.answer for one in _read(task, trial, 0, "ok", reply, contexts)]
+    answers = [one.answer for one in _read(task, trial, 0, reply, contexts)]
     assert answers[:2] == [{4: pytest.approx(10)}, {1: pytest.approx(6)}]
-    plain = [one.answer for one in _read(task, trial, 0, "ok", Reply(text), contexts)]
+    plain = [one.answer for one in _read(task, trial, 0, Reply(text), contexts)]
     assert plain[:2] == [{4: 10}, {1: 7}]
 
 

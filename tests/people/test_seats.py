@@ -23,7 +23,7 @@ def seating(tmp_path: Path):
 
 
 def seat_at(seating: Seating, session, rater: str = "human:ann") -> Seat:
-    return seating.seat(sit_down(seating.folder, rater, session, 0o600), rater)
+    return seating.seat(sit_down(seating.folder, rater, session), rater)
 
 
 def deed(number: int, step: str, verb: str = "score", **fields) -> Deed:
@@ -195,7 +195,7 @@ def test_a_journal_in_a_terminal_is_refused_and_one_that_rests_is_let_go(make_se
     seconds = 0.0
     seating = Seating(tmp_path, clock=lambda: seconds)
     session = make_session(3)
-    path = sit_down(tmp_path, "human:ann", session, 0o600)
+    path = sit_down(tmp_path, "human:ann", session)
     with open_journal(path, "human:ann"), pytest.raises(RunLocked):
         seating.seat(path, "human:ann")
     seating.seat(path, "human:ann")
@@ -211,7 +211,7 @@ def test_a_journal_in_a_terminal_is_refused_and_one_that_rests_is_let_go(make_se
 def test_a_journal_that_a_backup_replaced_is_the_one_that_answers_go_to(seating, make_session):
     session = make_session(3)
     seat = seat_at(seating, session)
-    path = sit_down(seating.folder, "human:ann", session, 0o600)
+    path = sit_down(seating.folder, "human:ann", session)
     backup = path.read_bytes()
     one = deed(1, seat.key(seat.ahead()[0]))
     path.unlink()
@@ -229,7 +229,7 @@ def test_no_answer_is_acknowledged_that_nobody_would_find(seating, make_session,
     session = make_session(3)
     seat = seat_at(seating, session)
     one = deed(1, seat.key(seat.ahead()[0]))
-    spoil(sit_down(seating.folder, "human:ann", session, 0o600))
+    spoil(sit_down(seating.folder, "human:ann", session))
     with pytest.raises(StorageError, match="removed or replaced"):
         seat.do(one)
 

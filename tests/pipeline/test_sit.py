@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from support.processes import printed
 
 from autointerp.engine.forecast import Forecast
 from autointerp.errors import RunLocked
@@ -354,8 +355,7 @@ def test_a_pack_is_rated_without_torch_or_a_database_and_lines_without_a_screen(
         "import autointerp.apps.terminal.sit, autointerp.pipeline.sit_pack, sys;"
         f"print(*(name for name in {heavy.split()} if name in sys.modules))"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.split() == []
+    assert printed(code).split() == []
 
 
 def test_parts_can_be_left_out_and_the_count_is_said_before(sit, own_runs):

@@ -6,7 +6,6 @@ apart (a clear difference) or not look at all (none).
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +45,6 @@ def runs(unrated: Path, tmp_path: Path) -> Path:
     """A copy of that folder."""
     shutil.copytree(unrated / "main", tmp_path / "main")
     return tmp_path
-
-
-@pytest.fixture
-def server() -> Iterator[LoopbackServer]:
-    with LoopbackServer() as serving:
-        yield serving
 
 
 def prefers_fruit(call: Call) -> Fault:

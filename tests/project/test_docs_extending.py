@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.loopback.server import LoopbackServer
+from support.processes import printed
 from support.tiny_language_models import D_MODEL, saved
 from support.tiny_subject import tiny_texts
 
@@ -228,15 +229,8 @@ def test_the_provider_is_sent_its_own_key_at_its_own_address(copy: Path, process
         "body = rater.body('s', 'u', {}, None, 0)\n"
         "print(body['model'], 'prompt_cache_key' in body)\n"
     )
-    completed = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=copy,
-        env={**process_environment, "PYTHONPATH": str(copy), "ACME_API_KEY": "x"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert completed.stdout.splitlines() == [
+    environment = {**process_environment, "PYTHONPATH": str(copy), "ACME_API_KEY": "x"}
+    assert printed(code, environment, copy).splitlines() == [
         "acme:small https://api.acme.example/v1 ACME_API_KEY 2",
         "small False",
     ]

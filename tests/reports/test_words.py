@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autointerp.findings.groups import Contrast, as_delta
+from autointerp.findings.groups import Contrast
 from autointerp.findings.subject import SubjectFacts
 from autointerp.reports.words import (
     check_command,
@@ -23,6 +23,7 @@ from autointerp.reports.words import (
 from autointerp.stats.means import mean_difference, missing_bounds_superiority
 from autointerp.stats.superiority import (
     brunner_munzel,
+    cliffs_delta,
     mann_whitney,
     pairs,
     superiority,
@@ -40,7 +41,7 @@ def contrast(first: list[int], second: list[int], holm_p: float | None = None) -
         primary=True,
         superiority=p,
         pairs=pairs(first, second),
-        delta=as_delta(p),
+        delta=cliffs_delta(p),
         difference=mean_difference(first, second),
         test=test,
         brunner_munzel=brunner_munzel(first, second),

@@ -99,7 +99,7 @@ def test_order_of_units_and_monotone_scales_leave_superiority_unchanged(first, s
 
 @given(scores, scores)
 def test_cliffs_delta_is_wins_less_losses(first, second):
-    found = cliffs_delta(first, second)
+    found = cliffs_delta(superiority(first, second))
     every = list(itertools.product(first, second))
     expected = sum((x > y) - (x < y) for x, y in every) / len(every)
     assert found.value == pytest.approx(expected)

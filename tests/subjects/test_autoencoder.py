@@ -117,18 +117,6 @@ def test_only_architectures_without_competition_encode_columns_alone() -> None:
     assert alone == ["relu", "jumprelu", "batchtopk", "gated"]
 
 
-@pytest.mark.parametrize("activation", ["relu", "gated"])
-def test_the_folded_bias_takes_the_subtraction_with_it(activation: Activation) -> None:
-    sae = sae_of(activation)
-    folded = replace(
-        sae,
-        b_enc=sae.folded_bias(),
-        subtract_b_dec=False,
-        b_gate=None if sae.b_gate is None else sae.b_gate - sae.b_dec @ sae.W_enc,
-    )
-    torch.testing.assert_close(folded.encode(inputs()), sae.encode(inputs()), atol=1e-5, rtol=1e-5)
-
-
 def test_normalised_inputs_are_undone_in_the_reconstruction() -> None:
     # With an encoder and decoder that pass everything on, layer_norm goes in and comes out again.
     both = torch.cat([torch.eye(D_IN), -torch.eye(D_IN)], 1)

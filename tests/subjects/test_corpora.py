@@ -10,7 +10,7 @@ import sys
 import tracemalloc
 import types
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -28,8 +28,6 @@ from autointerp.subjects.corpora import (
     tokenised,
 )
 from autointerp.subjects.windows import TokenisedDocuments, cut_windows
-
-SIDES: tuple[Literal["right", "left"], ...] = ("right", "left")
 
 
 def contents(source: Path | str, **options: Any) -> list[Any]:
@@ -381,25 +379,6 @@ def test_streamed_windows_equal_windows_cut_from_the_whole() -> None:
     for one, other in zip(found, expected, strict=True):
         for name in ("ids", "attention", "document", "offset"):
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
-
-
-def test_left_padding_moves_the_same_tokens_to_the_right_edge() -> None:
-    right, left = (
-        next(stream_windows(documents(6, 1), numbers, 5, bos=0, pad=1, rows=8, padding=side))
-        for side in SIDES
-    )
-    # 6 tokens in windows of BOS and 4: 10 11 12 13, 14 15; then the next document's only token.
-    assert right.ids.tolist() == [[0, 10, 11, 12, 13], [0, 14, 15, 1, 1], [0, 16, 1, 1, 1]]
-    assert left.ids.tolist() == [[0, 10, 11, 12, 13], [1, 1, 0, 14, 15], [1, 1, 1, 0, 16]]
-    assert left.attention.sum(1).tolist() == right.attention.sum(1).tolist() == [5, 3, 2]
-    assert left.offset.tolist() == right.offset.tolist() == [0, 4, 0]
-
-
-def test_the_budget_counts_text_alone_and_is_met_exactly() -> None:
-    for rows in (1, 3):
-        found = list(stream_windows(documents(6, 6), numbers, 5, bos=0, pad=1, rows=rows, tokens=8))
-        ids = np.concatenate([batch.ids[batch.attention] for batch in found])
-        assert ids[ids > 1].tolist() == list(range(10, 18))
 
 
 def test_without_bos_a_window_is_all_text() -> None:

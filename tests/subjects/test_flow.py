@@ -7,26 +7,21 @@ from typing import Any
 
 import pytest
 import torch
-from support.tiny_language_models import DENSE, VOCABULARY, built, tokenizer
+from support.tiny_language_models import DENSE, VOCABULARY, built, hooked, tokenizer
 from torch import Tensor, nn
 
 from autointerp.errors import SubjectError
 from autointerp.subjects.flow import LayerFlow, normalised
-from autointerp.subjects.language_model import HookedLanguageModel, look_at_language_model
+from autointerp.subjects.language_model import look_at_language_model
 
 # Granite multiplies what is added; the OPT of tests has its norms before, as all but one have.
 ADDING = sorted(set(DENSE) - {"granite"})
 PARALLEL = {"gptj", "codegen", "gpt_neox", "phi", "falcon", "cohere"}
-POST_NORM = {"gemma2", "gemma3_text", "olmo2"}
 
 
 def read(model: Any, site: str) -> Tensor:
     ids = torch.randint(1, VOCABULARY - 4, (2, 9), generator=torch.Generator().manual_seed(3))
-    return at(model, site).activations(ids, torch.ones_like(ids, dtype=torch.bool))
-
-
-def at(model: Any, site: str) -> HookedLanguageModel:
-    return HookedLanguageModel(model, tokenizer(), site, "tiny")
+    return hooked(model, site).activations(ids, torch.ones_like(ids, dtype=torch.bool))
 
 
 @pytest.mark.parametrize("kind", ADDING)
@@ -45,7 +40,7 @@ def test_the_stream_before_the_mlp_is_the_middle_or_the_layers_input(kind: str) 
     if kind in PARALLEL:
         torch.testing.assert_close(stream, entry)
         with pytest.raises(SubjectError, match="work side by side, so there is no residual stream"):
-            at(model, "layers.1.middle")
+            hooked(model, "layers.1.middle")
     else:
         middle = entry + read(model, "layers.1.attention.added")
         torch.testing.assert_close(stream, middle, atol=1e-5, rtol=1e-4)
@@ -67,19 +62,19 @@ def test_a_norm_without_its_weight_makes_what_the_mlp_reads_but_for_the_weight(k
 
 def test_a_site_has_the_plainer_name_where_no_norm_follows() -> None:
     llama, gemma = built("llama"), built("gemma2")
-    assert at(llama, "layers.1.mlp.added").site == "layers.1.mlp"
-    assert at(llama, "layers.1.mlp.module").site == "layers.1.mlp"
-    assert at(llama, "layers.1.attention.added").site == "layers.1.attention"
-    assert at(gemma, "layers.1.mlp.added").site == "layers.1.mlp.added"
-    assert at(built("gpt_neox"), "layers.1.mlp.stream").site == "layers.1.input"
-    assert at(llama, "layers.1.mlp.stream").site == "layers.1.middle"
+    assert hooked(llama, "layers.1.mlp.added").site == "layers.1.mlp"
+    assert hooked(llama, "layers.1.mlp.module").site == "layers.1.mlp"
+    assert hooked(llama, "layers.1.attention.added").site == "layers.1.attention"
+    assert hooked(gemma, "layers.1.mlp.added").site == "layers.1.mlp.added"
+    assert hooked(built("gpt_neox"), "layers.1.mlp.stream").site == "layers.1.input"
+    assert hooked(llama, "layers.1.mlp.stream").site == "layers.1.middle"
 
 
 def test_what_an_mlp_module_returns_with_the_residual_in_it_has_its_modules_name() -> None:
     bloom = built("bloom")
-    assert at(bloom, "layers.1.mlp.module").site == "transformer.h.1.mlp"
+    assert hooked(bloom, "layers.1.mlp.module").site == "transformer.h.1.mlp"
     torch.testing.assert_close(read(bloom, "layers.1.mlp.module"), read(bloom, "layers.1.residual"))
-    assert at(built("opt"), "layers.1.mlp.module").site == "layers.1.mlp"
+    assert hooked(built("opt"), "layers.1.mlp.module").site == "layers.1.mlp"
 
 
 @pytest.mark.parametrize(
@@ -103,7 +98,7 @@ def test_several_names_of_one_place_are_one_place(kind: str, names: list[str]) -
     for name, value in zip(names, values, strict=True):
         torch.testing.assert_close(value, values[0])
         for other in names:
-            assert at(model, name).is_at(other), (name, other)
+            assert hooked(model, name).is_at(other), (name, other)
 
 
 @pytest.mark.parametrize(
@@ -121,25 +116,25 @@ def test_several_names_of_one_place_are_one_place(kind: str, names: list[str]) -
 )
 def test_places_that_differ_are_told_apart(kind: str, one: str, other: str) -> None:
     model = built(kind)
-    assert not at(model, one).is_at(other)
-    assert not at(model, other).is_at(one)
+    assert not hooked(model, one).is_at(other)
+    assert not hooked(model, other).is_at(one)
     assert not torch.allclose(read(model, one), read(model, other))
 
 
 def test_a_part_that_is_multiplied_outside_of_any_module_is_refused() -> None:
     granite = built("granite", residual_multiplier=0.5)
     with pytest.raises(SubjectError, match=r"residual_multiplier = 0.5.*use layers\.1\.mlp, which"):
-        at(granite, "layers.1.mlp.added")
-    assert at(built("granite"), "layers.1.mlp.added").site == "layers.1.mlp"
+        hooked(granite, "layers.1.mlp.added")
+    assert hooked(built("granite"), "layers.1.mlp.added").site == "layers.1.mlp"
 
 
 def test_a_norm_that_is_not_there_is_refused() -> None:
     with pytest.raises(SubjectError, match="no norm stands before the mlp of tiny"):
-        at(built("olmo2"), "layers.1.mlp.normalised")
+        hooked(built("olmo2"), "layers.1.mlp.normalised")
 
 
 def test_nothing_can_be_put_inside_a_norm() -> None:
-    model = at(built("llama"), "layers.1.mlp.normalised")
+    model = hooked(built("llama"), "layers.1.mlp.normalised")
     ids = torch.ones(1, 3, dtype=torch.long)
     with pytest.raises(SubjectError, match="inside a norm, where nothing can be changed"):
         model.logits(ids, ids.bool(), lambda value: value)
@@ -151,7 +146,7 @@ def test_a_model_without_weights_has_the_same_norms(tmp_path: Any) -> None:
         model.save_pretrained(tmp_path / kind)
         tokenizer().save_pretrained(tmp_path / kind)
         looked = look_at_language_model(str(tmp_path / kind), "layers.1.mlp.added")
-        assert looked._flow(1) == at(model, "layers.1.residual")._flow(1)
+        assert looked._flow(1) == hooked(model, "layers.1.residual")._flow(1)
         assert isinstance(looked._flow(1), LayerFlow)
         assert looked.is_at("layers.1.mlp.added")
 

@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.tiny_language_models import DENSE, HYBRIDS, MIXTURES, VOCABULARY, built, tokenizer
+from support.tiny_language_models import (
+    DENSE,
+    HYBRIDS,
+    MIXTURES,
+    VOCABULARY,
+    built,
+    hooked,
+)
 
 from autointerp.errors import SubjectError
 from autointerp.subjects.autoencoder import SparseAutoencoder
@@ -21,7 +28,7 @@ from autointerp.subjects.interventions import (
     moved_at,
     moved_logits,
 )
-from autointerp.subjects.language_model import CHANGEABLE, HookedLanguageModel
+from autointerp.subjects.language_model import CHANGEABLE
 from autointerp.subjects.one_layer import OneLayerConfig, OneLayerSite, OneLayerTransformer
 from autointerp.units.levers import levers_of
 from autointerp.units.sources import Calibration, Matched
@@ -61,10 +68,6 @@ def autoencoder(width: int, kind: str) -> SparseAutoencoder:
 @pytest.fixture(scope="module")
 def gpt() -> Any:
     return built("gpt_neox")
-
-
-def hooked(model: Any, site: str) -> HookedLanguageModel:
-    return HookedLanguageModel(model, tokenizer(), site, name="tiny")
 
 
 def one_layer() -> OneLayerSite:

@@ -18,6 +18,7 @@ from support.tiny_language_models import (
     RECTIFIED,
     VOCABULARY,
     built,
+    hooked,
     saved,
     tokenizer,
 )
@@ -40,10 +41,6 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def dense(kind: str) -> Any:
     return built(kind)
-
-
-def hooked(model: Any, site: str) -> HookedLanguageModel:
-    return HookedLanguageModel(model, tokenizer(), site, name="tiny")
 
 
 def window(rows: int = 3, length: int = 11) -> tuple[torch.Tensor, torch.Tensor]:

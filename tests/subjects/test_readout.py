@@ -14,7 +14,7 @@ from support.tiny_language_models import (
     MIXTURES,
     VOCABULARY,
     built,
-    tokenizer,
+    hooked,
 )
 from torch import nn
 
@@ -34,10 +34,6 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def dense(kind: str) -> Any:
     return built(kind)
-
-
-def hooked(model: Any, site: str) -> HookedLanguageModel:
-    return HookedLanguageModel(model, tokenizer(), site, name="tiny")
 
 
 def root_mean_square(x: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -104,3 +105,19 @@ def _become(
     sys.path.insert(0, "")
     sys.argv = argv
     exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
+
+
+def printed(
+    code: str, environment: Mapping[str, str] | None = None, folder: Path | None = None
+) -> str:
+    """Return what code prints in a fresh interpreter."""
+    child = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert child.returncode == 0, child.stderr
+    return child.stdout

@@ -9,6 +9,8 @@ import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from autointerp.subjects.language_model import HookedLanguageModel
+
 transformers = pytest.importorskip("transformers")
 
 VOCABULARY, D_MODEL, D_MLP, LAYERS = 300, 16, 40, 3
@@ -122,3 +124,7 @@ def saved(folder: Path, kind: str, **extra: Any) -> Path:
     built(kind, **extra).save_pretrained(folder)
     tokenizer().save_pretrained(folder)
     return folder
+
+
+def hooked(model: Any, site: str) -> HookedLanguageModel:
+    return HookedLanguageModel(model, tokenizer(), site, name="tiny")

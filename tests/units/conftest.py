@@ -19,3 +19,8 @@ def settings(tiny_settings: Path) -> RunSettings:
 @pytest.fixture(scope="module")
 def subject(settings: RunSettings) -> Subject:
     return load_subject(settings.subject)
+
+
+@pytest.fixture(scope="module")
+def tiny(settings: RunSettings, subject: Subject) -> tuple[RunSettings, Subject]:
+    return settings, subject

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from autointerp.errors import BadInput
-from autointerp.settings import HarvestSettings, load_settings
+from autointerp.settings import HarvestSettings
 from autointerp.stats.binned import binned_auc, binned_f1
 from autointerp.stats.ranks import auc
-from autointerp.subjects.load import load_subject
 from autointerp.units import concepts
 from autointerp.units.concepts import Candidates, first_reading, second_reading
 from autointerp.units.draws import split_of
@@ -22,11 +21,6 @@ from autointerp.units.stream import at_site, quiet_torch, readings
 
 GIVEN = ("cat=re: cat", "the=re:[Tt]he", "digit=re:[0-9]")
 SETTINGS = HarvestSettings(rows=16)
-
-
-@pytest.fixture(scope="module")
-def subject(tiny_settings):
-    return load_subject(load_settings(tiny_settings).subject)
 
 
 @pytest.fixture(scope="module")

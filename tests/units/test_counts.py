@@ -3,17 +3,9 @@ import pytest
 import torch
 
 from autointerp.errors import SubjectError
-from autointerp.settings import load_settings
-from autointerp.subjects.load import load_subject
 from autointerp.units.counts import count_firings
 from autointerp.units.sources.features import Features
 from autointerp.units.stream import site_batches
-
-
-@pytest.fixture(scope="module")
-def tiny(tiny_settings):
-    settings = load_settings(str(tiny_settings), 0)
-    return settings, load_subject(settings.subject)
 
 
 def test_every_feature_is_counted_on_the_tokens_that_count(tiny):

@@ -7,8 +7,6 @@ import pytest
 import torch
 
 from autointerp.errors import SubjectError
-from autointerp.settings import load_settings
-from autointerp.subjects.load import load_subject
 from autointerp.units import dictionary_sums
 from autointerp.units.dictionary_sums import (
     DictionarySums,
@@ -17,16 +15,6 @@ from autointerp.units.dictionary_sums import (
 )
 from autointerp.units.sources.features import Features
 from autointerp.units.stream import at_site, quiet_torch, readings, site_batches
-
-
-@pytest.fixture(scope="module")
-def settings(tiny_settings):
-    return load_settings(str(tiny_settings))
-
-
-@pytest.fixture(scope="module")
-def subject(settings):
-    return load_subject(settings.subject)
 
 
 @pytest.fixture(scope="module")

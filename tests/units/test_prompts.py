@@ -4,17 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from autointerp.settings import load_settings
-from autointerp.subjects.load import load_subject
 from autointerp.units.prompts import activations_at, occurrences, prompt_batch, token_before
 from autointerp.units.sources.features import Features
 from autointerp.units.sources.neurons import create as neurons
-
-
-@pytest.fixture(scope="module")
-def tiny(tiny_settings):
-    settings = load_settings(str(tiny_settings), 0)
-    return settings, load_subject(settings.subject)
 
 
 def test_every_unit_is_read_at_one_token_as_the_model_has_it(tiny):

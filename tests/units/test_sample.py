@@ -10,7 +10,6 @@ from autointerp.errors import CorpusError, TooFewUnits
 from autointerp.settings import RunSettings, SampleSettings, load_settings
 from autointerp.store.run import Run, open_run
 from autointerp.subjects import Subject
-from autointerp.subjects.load import load_subject
 from autointerp.subjects.windows import TokenisedDocuments, cut_windows
 from autointerp.units import sample
 from autointerp.units.counts import count_firings
@@ -19,11 +18,6 @@ from autointerp.units.sample import draw_units, likely_shares
 from autointerp.units.sources import Source, load_source
 from autointerp.units.stream import calibrate
 from autointerp.units.together import Member, draw_together
-
-
-@pytest.fixture(scope="module")
-def subject(tiny_settings: Path) -> Subject:
-    return load_subject(load_settings(str(tiny_settings)).subject)
 
 
 @pytest.fixture

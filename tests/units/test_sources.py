@@ -1,11 +1,10 @@
 """What every file in units/sources keeps to, whichever there are."""
 
 import re
-import subprocess
-import sys
 from typing import get_args
 
 import pytest
+from support.processes import printed
 
 from autointerp import extensions
 from autointerp.errors import BadInput
@@ -51,14 +50,7 @@ def test_sources_are_described_without_loading_torch(process_environment: dict[s
         "import sys; from autointerp.units.sources import described_sources;"
         "print(len(described_sources()), 'torch' in sys.modules)"
     )
-    child = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=process_environment,
-    )
-    assert child.stdout.split() == [str(len(NAMES)), "False"]
+    assert printed(code, process_environment).split() == [str(len(NAMES)), "False"]
 
 
 @pytest.mark.parametrize("constants", [("contrl", ("a", "b")), ("control", "pairs")])

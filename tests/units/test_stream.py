@@ -1,17 +1,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from autointerp.errors import CorpusError, SubjectError
-from autointerp.settings import HarvestSettings, load_settings
+from autointerp.settings import HarvestSettings
 from autointerp.subjects import Subject
 from autointerp.subjects.corpora import Document, stream_windows
-from autointerp.subjects.load import load_subject
 from autointerp.units import stream
 from autointerp.units.passes import Wanted, harvest
 from autointerp.units.sources import load_source
@@ -25,11 +23,6 @@ from autointerp.units.stream import (
 
 SEED = 0
 SETTINGS = HarvestSettings()
-
-
-@pytest.fixture(scope="module")
-def subject(tiny_settings: Path) -> Subject:
-    return load_subject(load_settings(str(tiny_settings)).subject)
 
 
 def test_readings_hold_exactly_the_token_budget_whatever_the_batch(subject: Subject) -> None:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.processes import printed
 
 from autointerp import Job, harvest, rate
 from autointerp.errors import RunMismatch
@@ -214,14 +215,6 @@ result = rate(Job("features", 5, rater="scripted:4", run="one", controls=2,
 print(*(name for name in ("torch", "transformers", "tokenizers", "safetensors", "pandas")
         if name in sys.modules), result.counts.before)
 """
-    child = subprocess.run(
-        [sys.executable, "-c", code],
-        env=process_environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert child.returncode == 0, child.stderr
-    names, before = child.stdout.split()[:-1], int(child.stdout.split()[-1])
+    *names, before = printed(code, process_environment).split()
     assert names == []
-    assert before > 5
+    assert int(before) > 5

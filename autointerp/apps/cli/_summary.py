@@ -225,6 +225,7 @@ def _bar(share: float, text: str, source: str, width: int) -> RenderableType:
     return row
 
 
-def _short(text: str, most: int = LABEL - 3) -> str:
-    """Return the text, cut with an ellipsis where it is longer than `most` characters."""
+def _short(text: str) -> str:
+    """Return the text, cut with an ellipsis where it is too long for the column of labels."""
+    most = LABEL - 3
     return text if len(text) <= most else text[: most - 1] + "…"

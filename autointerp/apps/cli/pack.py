@@ -53,7 +53,7 @@ def command(
     if output == Path("-"):
         raise BadInput("-o -: a pack stores the answers too, so it must be a file; give -o FILE")
     with patiently(lambda: open_run(run), lambda event: say(str(event), err=True)) as opened:
-        read = read_again(opened, "--corpus-text") if corpus else None
+        read = read_again(opened) if corpus else None
         planned_session = make_pack(
             opened, load_rubric(rubric), units_to_pack(opened, n), sitting, output, read
         )

@@ -50,6 +50,7 @@ from autointerp.files import (
     unread,
     write_text,
 )
+from autointerp.records import is_person
 
 if TYPE_CHECKING:
     from autointerp.engine.control import Control
@@ -148,7 +149,7 @@ class Asked:
         for name in given:
             if OPTIONS.get(name, name) not in known:
                 raise BadInput(f"{name}: `autointerp {self.verb}` has no such option; leave it out")
-        if self.rater.partition(":")[0] == "human":
+        if is_person(self.rater):
             raise BadInput(f"rater '{self.rater}' is a person; invite them: autointerp invite")
         names = Asking.__dataclass_fields__
         job = Asking(**{name: getattr(self, name) for name in names}).job(

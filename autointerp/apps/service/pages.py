@@ -151,7 +151,6 @@ def report_of(service: Service, run: str) -> str:
 @router.get("/runs/{run}/units", response_class=HTMLResponse)
 def units_page(
     run: RunName,
-    request: Request,
     viewer: Viewer,
     q: Annotated[str, Query(max_length=200)] = "",
     contexts: bool = False,
@@ -257,7 +256,6 @@ def unit_page(
         share=share,
         number=_number_text,
         clean=_clean,
-        q=q,
     )
 
 

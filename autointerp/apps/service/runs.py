@@ -505,7 +505,7 @@ def list_checks(
     from autointerp.findings.json_values import plain
 
     check = latest_check(rater, runs=viewer.service.runs)
-    kind, known = rater.partition(":")[0], extensions.names(raters)
+    kind, known = raters.kind_of(rater), extensions.names(raters)
     if check is None and kind not in known:
         raise UnknownName("rater", kind, known)
     said = [] if check is None else [models.Check(**cast("dict[str, Any]", plain(check)))]

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -312,15 +311,12 @@ def stream_windows(
     pad: int,
     rows: int,
     *,
-    tokens: int = 0,
-    padding: Literal["right", "left"] = "right",
     vocabulary: int | None = None,
 ) -> Iterator[Windows]:
     """Yield batches of at most `rows` windows over the documents, in order.
 
     A window is BOS, unless `bos` is None, and then the next tokens of one document, so windows of
-    a document do not overlap; what is left of the row is padding. Reading stops after `tokens`
-    tokens, BOS and padding not counted, or goes to the end if 0. Memory holds one batch and the
+    a document do not overlap; what is left of the row is padding. Memory holds one batch and the
     documents tokenised together.
 
     Raises ValueError if a window has no room for a token, CorpusError if a token id is beyond the
@@ -330,7 +326,6 @@ def stream_windows(
     stride = length - before
     if stride < 1:
         raise ValueError(f"a window of {length} tokens has no room for a token of text")
-    left = tokens if tokens else None
     ids = np.full((rows, length), pad, dtype=np.int64)
     attention = np.zeros((rows, length), dtype=bool)
     document = np.zeros(rows, dtype=np.int64)
@@ -338,20 +333,14 @@ def stream_windows(
     hashes = np.zeros(rows, dtype=np.uint64)
     filled = 0
     for index, content in tokenised(documents, tokenise, bos, vocabulary):
-        if left == 0:
-            break
-        hashed = content_hash(content)  # of all of it, though the budget may end inside
-        if left is not None:
-            content = content[:left]
-            left -= len(content)
+        hashed = content_hash(content)
         for start in range(0, len(content), stride):
             piece = content[start : start + stride]
             size = before + len(piece)
-            first = 0 if padding == "right" else length - size
             if bos is not None:
-                ids[filled, first] = bos
-            ids[filled, first + before : first + size] = piece
-            attention[filled, first : first + size] = True
+                ids[filled, 0] = bos
+            ids[filled, before:size] = piece
+            attention[filled, :size] = True
             document[filled], offset[filled], hashes[filled] = index, start, hashed
             filled += 1
             if filled == rows:

@@ -17,7 +17,7 @@ from autointerp import extensions
 from autointerp.errors import SubjectError
 from autointerp.subjects import formats
 from autointerp.subjects.formats._any_encoder import AdaptedEncoder
-from autointerp.subjects.formats._checks import TOP_K, check_activations, check_l0
+from autointerp.subjects.formats._checks import TOP_K, check_activations
 from autointerp.subjects.formats._tensors import (
     TORCH_SUFFIXES,
     Flags,
@@ -31,7 +31,7 @@ EACH_HAS = ("recognises", "load")  # every file here
 SILENT = -1e30  # the bias of a latent that never fires, below any other pre-activation
 
 __all__ = [
-    "AdaptedEncoder", "Flags", "LoadedAutoencoder", "check_activations", "check_l0", "load_sae",
+    "AdaptedEncoder", "Flags", "LoadedAutoencoder", "check_activations", "load_sae",
 ]  # fmt: skip
 
 

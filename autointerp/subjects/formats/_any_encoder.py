@@ -38,8 +38,6 @@ class AdaptedEncoder:
     say it. Its chosen columns cost as much as all of them.
     """
 
-    encodes_columns_alone = False
-
     def __init__(self, wrapped: Any, d_in: int | None = None, d_sae: int | None = None) -> None:
         if not callable(getattr(wrapped, "encode", None)):
             raise SubjectError(

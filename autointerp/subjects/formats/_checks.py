@@ -75,17 +75,6 @@ def check_activations(loaded: LoadedAutoencoder, activations: Tensor) -> list[st
     return [f"{', and '.join(texts)}; {REMEDY}"] if texts else []
 
 
-def check_l0(loaded: LoadedAutoencoder, activations: Tensor) -> str | None:
-    """Return a warning if the latents a token of `activations` [tokens, d_in] are not as promised.
-
-    None if they are, or if nothing is promised and their number is plausible.
-    """
-    x = activations.reshape(-1, loaded.sae.d_in)
-    if not len(x):
-        return None
-    return next((text for text, _ in _of_l0(loaded, measured(loaded.sae, x, False))), None)
-
-
 def _of_l0(loaded: LoadedAutoencoder, found: Measured) -> Iterator[tuple[str, bool]]:
     """Yield what is wrong with the number of latents a token, and whether it is gross."""
     sae, l0 = loaded.sae, found.l0

@@ -276,6 +276,11 @@ def safetensors_header(path: Path) -> tuple[set[str], dict[str, str]]:
         return set(), {}
 
 
+def folder_of(path: Path) -> Path:
+    """Return the folder of an SAE that is named by it, or by a file in it."""
+    return path if path.is_dir() else path.parent
+
+
 def json_keys(path: Path) -> set[str]:
     """Return the top-level keys of a JSON object; empty if the file is none."""
     try:

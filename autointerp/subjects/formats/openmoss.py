@@ -23,6 +23,7 @@ from autointerp.subjects.formats._tensors import (
     LoadedAutoencoder,
     Tensors,
     check_threshold,
+    folder_of,
     json_keys,
     latents_a_token,
     need,
@@ -44,7 +45,7 @@ SUFFIXES = (".safetensors", ".pt")
 
 def _places(path: Path) -> tuple[Path, Path] | None:
     """Return the configuration and the weights that a folder or a file stands for."""
-    folder = path if path.is_dir() else path.parent
+    folder = folder_of(path)
     if not path.is_dir() and folder.name == "checkpoints":
         folder = folder.parent
     config = next((folder / n for n in CONFIGS[:2] if _is_config(folder / n)), None)

@@ -137,7 +137,7 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     activation = _activation(config, flags, k, threshold, "r_mag" in parts, path)
     parts["W_enc"], parts["W_dec"] = _matrices(tensors, config, path, len(parts["b_enc"]), flags)
     subtract = _decoder_bias(tensors, config, path, parts, flags)
-    normalisation = _normalisation(tensors, config, flags, activation, path)
+    normalisation = _normalisation(tensors, config, flags, activation)
     if config.flag("rescale_acts_by_decoder_norm", "sparsity_include_decoder_norm"):
         norms = parts["W_dec"].norm(dim=1)
         parts["W_enc"], parts["b_enc"] = parts["W_enc"] * norms, parts["b_enc"] * norms
@@ -481,7 +481,7 @@ def _decoder_bias(
 
 
 def _normalisation(
-    tensors: _Named, config: Recorded, flags: Flags, activation: Activation | None, path: Path
+    tensors: _Named, config: Recorded, flags: Flags, activation: Activation | None
 ) -> Normalisation:
     if "latent_bias" in tensors.names and "pre_bias" in tensors.names and activation == "topk":
         return "layer_norm"  # OpenAI's code normalises the inputs of every TopK

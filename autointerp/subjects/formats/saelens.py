@@ -15,6 +15,7 @@ from autointerp.subjects.formats._tensors import (
     Flags,
     LoadedAutoencoder,
     encoder_and_decoder,
+    folder_of,
     json_keys,
     latents_a_token,
     need,
@@ -51,12 +52,8 @@ NORMALISATIONS: dict[str, Normalisation] = {
 }
 
 
-def _folder(path: Path) -> Path:
-    return path if path.is_dir() else path.parent
-
-
 def recognises(path: Path) -> bool:
-    folder = _folder(path)
+    folder = folder_of(path)
     keys = json_keys(folder / "cfg.json")  # none where it is missing or damaged: loading says so
     if not keys and json_keys(folder / "config.json"):
         return False  # another library's, which calls its weights the same
@@ -69,7 +66,7 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     Raises SubjectError if a tensor is missing, a file truncated, or the architecture, the
     normalisation or another recorded setting is one that cannot be reproduced.
     """
-    folder = _folder(path)
+    folder = folder_of(path)
     where = folder / "cfg.json"
     file = path if path.is_file() and path.suffix == ".safetensors" else folder / WEIGHTS
     config = _since_six(read_json(where), where)

@@ -15,6 +15,7 @@ from autointerp.subjects.formats._tensors import (
     Flags,
     LoadedAutoencoder,
     encoder_and_decoder,
+    folder_of,
     json_keys,
     latents_a_token,
     need,
@@ -26,12 +27,8 @@ from autointerp.subjects.formats._tensors import (
 WEIGHTS = "sae.safetensors"
 
 
-def _folder(path: Path) -> Path:
-    return path if path.is_dir() else path.parent
-
-
 def recognises(path: Path) -> bool:
-    folder = _folder(path)
+    folder = folder_of(path)
     file, config = folder / WEIGHTS, folder / "cfg.json"
     if not file.is_file() or not config.is_file():
         return False
@@ -47,7 +44,7 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     Raises SubjectError if a tensor is missing, a file truncated, or the activation or another
     recorded setting is unknown.
     """
-    folder = _folder(path)
+    folder = folder_of(path)
     where = folder / "cfg.json"
     config = Recorded(read_json(where), where)
     file = path if path.is_file() and path.suffix == ".safetensors" else folder / WEIGHTS

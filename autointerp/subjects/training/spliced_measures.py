@@ -77,8 +77,6 @@ def measure_spliced(
     windows: ActivationWindows,
     sae: SparseAutoencoder,
     seed: int = 0,
-    site_tokens: int = SITE_TOKENS,
-    loss_tokens: int = LOSS_TOKENS,
     on_read: Callable[[int, int], None] = lambda done, total: None,
 ) -> SpliceMeasures:
     """Return the measures over the first tokens of held-out text, in an order drawn by `seed`.
@@ -97,8 +95,8 @@ def measure_spliced(
         tokens += len(x)
         total += x.double().sum(0)
         squares += float(x.double().square().sum())
-        on_read(min(tokens, site_tokens), site_tokens)
-        if tokens >= site_tokens:
+        on_read(min(tokens, SITE_TOKENS), SITE_TOKENS)
+        if tokens >= SITE_TOKENS:
             break
     if not tokens:
         raise CorpusError(
@@ -106,7 +104,7 @@ def measure_spliced(
             "its content; give --heldout with other text"
         )
     variance = squares - float((total**2).sum()) / tokens
-    losses, predicted = _losses(windows, sae, seed, loss_tokens)
+    losses, predicted = _losses(windows, sae, seed)
     intact, reconstructed, zeroed = losses or (None, None, None)
     recovered = None
     if losses is not None and losses[2] > losses[0]:
@@ -125,7 +123,7 @@ def measure_spliced(
 
 
 def _losses(
-    windows: ActivationWindows, sae: SparseAutoencoder, seed: int, most: int
+    windows: ActivationWindows, sae: SparseAutoencoder, seed: int
 ) -> tuple[tuple[float, float, float] | None, int]:
     """Return the three mean losses, None where the site takes no change, and tokens predicted."""
     model = windows.model
@@ -162,7 +160,7 @@ def _losses(
         except SubjectError:  # a site inside a norm, where nothing can be put in place
             return None, 0
         predicted += int(counted.sum())
-        if predicted >= most:
+        if predicted >= LOSS_TOKENS:
             break
     if not predicted:
         return None, 0

@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,6 @@ from autointerp.store.run import open_run
 from autointerp.subjects.windows import TokenisedDocuments, load_documents
 
 KEY = "sk-0123456789abcdefgh"
-
-
-@pytest.fixture
-def server() -> Iterator[LoopbackServer]:
-    with LoopbackServer() as serving:
-        yield serving
 
 
 @pytest.fixture

@@ -32,7 +32,6 @@ SIZES = {
     "ann": ({"width": 1400, "height": 900}, "light"),
     "bob": ({"width": 390, "height": 844}, "dark"),
 }
-SHOWN = "() => !document.getElementById('item').hidden"
 SETTLED = """() => !document.getElementById('item').hidden || (
     !document.getElementById('sheet').hidden
     && document.getElementById('sheet-title').textContent !== 'One moment')"""

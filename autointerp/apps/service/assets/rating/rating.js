@@ -33,7 +33,7 @@ let failures = 0;
 let isBusy = false; // whether the server asked to wait
 let timer = 0;
 let stopped = ""; // why nothing can be sent any more
-let began = 0, worked = 0, seen = 0, paused = true;
+let worked = 0, seen = 0, paused = true;
 
 /* ---------------------------------------------------------------- time */
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from autointerp.stats.calibration import _latent_correlation, _scores, simulate_coverage
+from bench._ppi_coverage import _latent_correlation, _scores, simulate_coverage
 
 
 @pytest.mark.parametrize("n", [20, 50, 100])
