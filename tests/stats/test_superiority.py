@@ -249,6 +249,17 @@ def test_a_small_group_that_hides_its_spread_has_no_interval():
     assert pairs([1, 2, 3, 4, 5], [1, 2, 3] * 10).ties.low is None
 
 
+def test_two_groups_with_nearly_every_score_on_one_value_have_no_interval():
+    # Where a tenth of the second group is lower P is 0.55, and 50 such units show none, one or two
+    # with 11 %: an interval within 0.45 to 0.55 would say that no difference matters.
+    for lower in (1, 2):
+        found = superiority([5] * 50, [5] * (50 - lower) + [1] * lower)
+        assert found.low is None
+        assert found.note.startswith("too few units for a 95% interval: nearly all scores")
+    assert superiority([5] * 50, [5] * 47 + [1] * 3).low is not None
+    assert superiority([5, 5, 5, 5], [5, 5, 5, 1]).low is not None  # 7 of 8 are not nearly all
+
+
 def test_small_or_unequal_groups_are_tested_by_permutation():
     rng = np.random.default_rng(0)
     assert "permutation" in superiority_test(*[[1, 2, 4, 5] * 5] * 2, rng).method
