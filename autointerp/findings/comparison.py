@@ -85,6 +85,7 @@ SELDOM = (
     "attributed", "concept", "cover_concept", "guess", "human_session", "lab", "map_source",
     "match_side", "probe",
 )  # fmt: skip
+Place = tuple[int, str, str]  # of a contrast: its judgement's place, and both sources
 NO_POOLED_TEST = "after several looks, see whether the interval leaves ½ out"
 
 
@@ -345,7 +346,7 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
             )
             judgement = replace(judgement, contrasts=contrasts, reading=reading)
         judgements.append(judgement)
-    judgements = list(_adjusted(judgements))
+    judgements = list(_adjusted(judgements, plan))
     scorers = []
     for result in scorer_results_of(run, level):
         if result.contrast is not None:
@@ -726,18 +727,32 @@ def _tests(scores: pd.DataFrame, units: pd.DataFrame) -> int:
     return sum(len(names) * (len(names) - 1) // 2 for names in sources.values())
 
 
-def _adjusted(judgements: Sequence[Judgement]) -> Iterator[Judgement]:
+def awaited_raters(plan: Plan | None, judgements: Sequence[Judgement]) -> tuple[str, ...]:
+    """Return the raters of a plan of which the declared pair has no scores to compare yet."""
+    if plan is None:
+        return ()
+    here = {
+        judgement.rater
+        for judgement in judgements
+        if judgement.rubric_digest == plan.rubric_digest and judgement.primary is not None
+    }
+    return tuple(rater for rater in plan.raters if rater not in here)
+
+
+def _adjusted(judgements: Sequence[Judgement], plan: Plan | None) -> Iterator[Judgement]:
     """Put in Holm's p-values, and the verdicts that follow from them.
 
-    The primary tests of the run are one family, the others another.
+    The primary tests of the run are one family, those of the plan's raters that have not rated yet
+    among them; the others are another.
     """
-    p_values: dict[bool, dict[tuple[int, str, str], float | None]] = {True: {}, False: {}}
+    families: dict[bool, dict[Place, Contrast]] = {True: {}, False: {}}
     for place, judgement in enumerate(judgements):
         for contrast in judgement.contrasts:
-            p_values[contrast.primary][place, contrast.first, contrast.second] = (
-                contrast.test.p_value
-            )
-    adjusted = {primary: holm(family) for primary, family in p_values.items()}
+            families[contrast.primary][place, contrast.first, contrast.second] = contrast
+    awaited = len(awaited_raters(plan, judgements))
+    adjusted = {
+        primary: _holm(family, awaited if primary else 0) for primary, family in families.items()
+    }
     for place, judgement in enumerate(judgements):
         contrasts = tuple(
             replace(
@@ -751,6 +766,23 @@ def _adjusted(judgements: Sequence[Judgement]) -> Iterator[Judgement]:
             contrasts=contrasts,
             verdict=verdict(judgement.groups, contrasts, judgement.trust, declared),
         )
+
+
+def _holm(family: Mapping[Place, Contrast], awaited: int) -> dict[Place, float | None]:
+    """Return Holm's p-values of a family to which `awaited` tests are still to come.
+
+    Those, and the tests at an interim look, may yet reject nothing, and so they count for others.
+    """
+    p_values = {place: contrast.test.p_value for place, contrast in family.items()}
+    to_come: dict[Place, float | None] = {(-1, "", str(k)): 1.0 for k in range(awaited)}
+    settled = {
+        place: 1.0 if p is not None and family[place].interim else p for place, p in p_values.items()
+    }
+    at_interim, adjusted = holm({**p_values, **to_come}), holm({**settled, **to_come})
+    return {
+        place: (at_interim if contrast.interim else adjusted)[place]
+        for place, contrast in family.items()
+    }
 
 
 def _pooled(
