@@ -776,7 +776,7 @@ def _holm(family: Mapping[Place, Contrast], awaited: int) -> dict[Place, float |
     p_values = {place: contrast.test.p_value for place, contrast in family.items()}
     to_come: dict[Place, float | None] = {(-1, "", str(k)): 1.0 for k in range(awaited)}
     settled = {
-        place: 1.0 if p is not None and family[place].interim else p for place, p in p_values.items()
+        place: p if p is None or not family[place].interim else 1.0 for place, p in p_values.items()
     }
     at_interim, adjusted = holm({**p_values, **to_come}), holm({**settled, **to_come})
     return {

@@ -22,6 +22,7 @@ from autointerp.reports.words import (
     drawn_text,
     interval,
     listed,
+    not_higher,
     number,
     percent,
     plural,
@@ -177,8 +178,7 @@ def _of_judgement(
             yield Objection(
                 7,
                 f"A control {_comes_as_far(control)}.",
-                f"{capital(plural(control.first)[1])} are not shown to score higher than "
-                f"{plural(control.second)[1]} of like density, {interval(control.superiority)}.",
+                f"{not_higher(control, ' of like density')}, {interval(control.superiority)}.",
             )
     versions = versions_doubt(judgement)
     if versions is not None:
@@ -202,6 +202,14 @@ def _comes_as_far(contrast: Contrast, at_like_density: bool = False) -> str:
     adjusted = contrast.adjusted if at_like_density else None
     outcome = contrast.outcome if adjusted is None else adjusted.decision
     return "may come as far" if outcome == "not resolved" else "comes as far"
+
+
+def _turns_at_like_density(contrast: Contrast, adjusted: DensityAdjusted) -> bool:
+    """Return whether units of like density do not say what all say: a difference that is not
+    resolved there, or turned round, or one where all score alike."""
+    if contrast.outcome in ("higher", "lower"):
+        return adjusted.decision != contrast.outcome
+    return contrast.outcome == "equivalent" and adjusted.decision != "not resolved"
 
 
 def _at_like_density(adjusted: DensityAdjusted | None, firsts: str, seconds: str) -> str:
@@ -264,8 +272,7 @@ def _of_contrast(judgement: Judgement, contrast: Contrast) -> Iterator[Objection
         yield Objection(
             1,
             f"An untrained model {_comes_as_far(baseline)}.",
-            f"{capital(firsts)} are not shown to score higher than "
-            f"{plural(baseline.second)[1]}: {SUPERIORITY} {interval(baseline.superiority)}.",
+            f"{not_higher(baseline)}: {SUPERIORITY} {interval(baseline.superiority)}.",
         )
     elif baseline is not None and judgement.survives_at_like_density is False:
         yield Objection(
@@ -293,13 +300,19 @@ def _of_contrast(judgement: Judgement, contrast: Contrast) -> Iterator[Objection
         yield Objection(
             6, "Density.", f"No comparison at like density: {refusal(contrast, adjusted)}."
         )
-    elif adjusted.decision != contrast.outcome and contrast.outcome in ("higher", "lower"):
+    elif _turns_at_like_density(contrast, adjusted):
         text = _at_like_density(adjusted, firsts, seconds)
         yield Objection(6, "Density.", f"At like density {text}")
     worst, best = contrast.bounds.worst.value, contrast.bounds.best.value
     if any(contrast.bounds.missing) and worst is not None and best is not None:
-        crosses = worst < 0.5 < best
-        if crosses and contrast.outcome in ("higher", "lower"):
+        low, high = contrast.equivalence
+        could_turn = {
+            "higher": worst < 0.5,
+            "lower": best > 0.5,
+            "equivalent": worst < low or best > high,
+            "not resolved": False,
+        }
+        if could_turn[contrast.outcome]:
             yield Objection(
                 6,
                 "Missing scores.",

@@ -400,11 +400,22 @@ def full_claim(judgement: Judgement, pair: Contrast) -> str:
     if baseline.interim:
         return f"{claim(pair)}; against {others}, {baseline.interim}"
     if baseline.is_one_value or baseline.outcome == "equivalent":
-        return f"{claim(pair)}, but no higher than {others}"
+        return f"{claim(pair)}, but about as high as {others}"
     if baseline.outcome == "not resolved":
         return f"{claim(pair)}, but whether higher than {others} is not resolved"
     than = "and than" if baseline.outcome == "higher" else "but lower than"
     return f"{claim(pair)}, {than} {others}"
+
+
+def not_higher(contrast: Contrast, like: str = "") -> str:
+    """Return how the first source of a contrast compares that is not higher, without its estimate
+    or full stop: alike, within what does not matter, is more than not shown to be higher.
+
+    `like` stands behind the second source's name."""
+    ones, others = plural(contrast.first)[1], plural(contrast.second)[1]
+    if contrast.outcome == "equivalent":
+        return f"{capital(ones)} and {others}{like} score alike"
+    return f"{capital(ones)} are not shown to score higher than {others}{like}"
 
 
 def full_finding(judgement: Judgement, pair: Contrast) -> str:

@@ -277,7 +277,7 @@ def test_a_rater_that_the_plan_does_not_name_deviates_and_the_planned_one_does_n
 
 
 def test_tests_that_the_plan_declares_and_that_are_to_come_count_for_holm(run: Run):
-    """Else what the first of two raters finds at p = 0.04 is taken back when the second has rated."""
+    """Else what the first of two raters finds at p = 0.04 is taken back after the second."""
     declare(run, dataclasses.replace(PLAN, raters=("model:a", "model:b")))
     rate_ten(run, 0, [1, 2, 2, 2, 3], [3, 3, 2, 1, 1])
     rate_ten(run, 10, [1, 2, 2, 2, 3], [3, 3, 2, 1, 1])

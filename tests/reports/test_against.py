@@ -113,6 +113,15 @@ def test_missing_scores_count_only_where_they_could_turn_the_answer(tmp_path: Pa
     assert "Missing scores." not in against(tmp_path / "few", BOTH, missing=few)
 
 
+def test_what_could_end_that_two_sources_score_alike_is_held_against_it(tmp_path: Path):
+    alike = {"features": [0, 0, 0, 0, 200], "neurons": [4, 0, 0, 0, 196], **CONTROLS}
+    lost = {"features": {"refused": 40}}
+    found = against(tmp_path / "lost", alike, missing=lost)
+    # 40 of 240 features at 1 would win 0, tie 4 in 200: 5/6 · 0.51 + 1/6 · 0.01 = 0.4267.
+    assert "anywhere from 0.43 to 0.51" in found["Missing scores."]
+    assert "Missing scores." not in against(tmp_path / "none", alike)
+
+
 def test_a_control_that_scores_as_high_is_held_against_it(tmp_path: Path):
     like = {"features": 0.005, "neurons": 0.3, "random": 0.005}
     found = against(tmp_path / "same", {**BOTH, "random": HIGH}, density=like)

@@ -312,11 +312,11 @@ def families_text(material: Material) -> str:
         primary = sum(c.primary for c in contrasts)
         of = f" of run '{comparison.run}'" if material.several_runs else ""
         awaited = len(awaited_raters(comparison.plan, comparison.judgements))
-        to_come = f", {awaited} more that the plan declares" if awaited else ""
+        to_come = f", {awaited} more of the plan" if awaited else ""
         sentences.append(
             f"Holm's adjustment (1979) runs over the {count(primary, 'primary test')}{of} "
-            f"({' against '.join(comparison.primary)}, every rubric and rater){to_come} and, apart, "
-            f"over the {count(len(contrasts) - primary, 'other pair')}."
+            f"({' against '.join(comparison.primary)}, every rubric and rater{to_come}) and, "
+            f"apart, over the {count(len(contrasts) - primary, 'other pair')}."
         )
     return " ".join(sentences)
 
