@@ -496,7 +496,7 @@ def make_contrasts(
             pairs=pairs(x, y, level),
             delta=cliffs_delta(p),
             difference=mean_difference(x, y, level, scale=scale.ends),
-            test=_test(x, y, rng, PERMUTATIONS["primary" if primary else "other"], family),
+            test=fine_test(x, y, rng, PERMUTATIONS["primary" if primary else "other"], family),
             brunner_munzel=brunner_munzel(x, y),
             mann_whitney=mann_whitney(x, y),
             bounds=bounds,
@@ -507,7 +507,7 @@ def make_contrasts(
         )
 
 
-def _test(
+def fine_test(
     x: Floats, y: Floats, rng: np.random.Generator, permutations: int, family: int
 ) -> HypothesisTest:
     """Return the test of P(superiority) = ½, its p-value fine enough to pass Holm's adjustment.

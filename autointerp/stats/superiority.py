@@ -190,7 +190,8 @@ def hides_spread(first: npt.ArrayLike, second: npt.ArrayLike) -> npt.NDArray[np.
 
     off = off_mode(x + y)
     one_value = (off < LEAST_OFF_MODE) & (off <= (x_size + y_size) / 10)
-    return (one_value | hides(x, x_size, y_size) | hides(y, y_size, x_size)) & (p > 0) & (p < 1)
+    hidden = one_value | hides(x, x_size, y_size) | hides(y, y_size, x_size)
+    return np.asarray(hidden & (p > 0) & (p < 1))
 
 
 def hidden_spread(level: float) -> str:
