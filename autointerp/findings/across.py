@@ -49,7 +49,7 @@ from autointerp.stats.results import Bounds, Floats, HypothesisTest, Integers, S
 from autointerp.stats.superiority import (
     ALL_EQUAL,
     Pairs,
-    holm,
+    holm_unfinished,
     pairs,
     superiority,
 )
@@ -310,12 +310,15 @@ def across_runs(
         for of_judge in held.values()
         if len(of_judge) > 1
     ]
-    p_values = {
-        (place, at): contrast.test.p_value
+    contrasts = {
+        (place, at): contrast
         for place, one in enumerate(judged)
         for at, contrast in enumerate(one.contrasts)
     }
-    adjusted = holm(p_values)
+    adjusted = holm_unfinished(
+        {key: contrast.test.p_value for key, contrast in contrasts.items()},
+        {key for key, contrast in contrasts.items() if contrast.reading.interim},
+    )
     return AcrossRuns(
         names,
         checked,

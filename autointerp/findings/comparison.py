@@ -73,7 +73,7 @@ from autointerp.questions.rubric_files import list_rubrics
 from autointerp.records import SourceKind, is_person, without_panels
 from autointerp.stats.decision import EQUIVALENT
 from autointerp.stats.results import HypothesisTest, Statistic
-from autointerp.stats.superiority import cliffs_delta, holm
+from autointerp.stats.superiority import cliffs_delta, holm_unfinished
 from autointerp.stats.van_elteren import RaterSuperiority, van_elteren
 from autointerp.store.run import Run
 from autointerp.units.sources import source_kinds
@@ -85,7 +85,6 @@ SELDOM = (
     "attributed", "concept", "cover_concept", "guess", "human_session", "lab", "map_source",
     "match_side", "probe",
 )  # fmt: skip
-Place = tuple[int, str, str]  # of a contrast: its judgement's place, and both sources
 NO_POOLED_TEST = "after several looks, see whether the interval leaves ½ out"
 
 
@@ -745,13 +744,18 @@ def _adjusted(judgements: Sequence[Judgement], plan: Plan | None) -> Iterator[Ju
     The primary tests of the run are one family, those of the plan's raters that have not rated yet
     among them; the others are another.
     """
-    families: dict[bool, dict[Place, Contrast]] = {True: {}, False: {}}
+    p_values: dict[bool, dict[tuple[int, str, str], float | None]] = {True: {}, False: {}}
+    interim = set()
     for place, judgement in enumerate(judgements):
         for contrast in judgement.contrasts:
-            families[contrast.primary][place, contrast.first, contrast.second] = contrast
-    awaited = len(awaited_raters(plan, judgements))
+            at = (place, contrast.first, contrast.second)
+            p_values[contrast.primary][at] = contrast.test.p_value
+            if contrast.interim:
+                interim.add(at)
+    awaited = {True: len(awaited_raters(plan, judgements)), False: 0}
     adjusted = {
-        primary: _holm(family, awaited if primary else 0) for primary, family in families.items()
+        primary: holm_unfinished(family, interim, awaited[primary])
+        for primary, family in p_values.items()
     }
     for place, judgement in enumerate(judgements):
         contrasts = tuple(
@@ -766,23 +770,6 @@ def _adjusted(judgements: Sequence[Judgement], plan: Plan | None) -> Iterator[Ju
             contrasts=contrasts,
             verdict=verdict(judgement.groups, contrasts, judgement.trust, declared),
         )
-
-
-def _holm(family: Mapping[Place, Contrast], awaited: int) -> dict[Place, float | None]:
-    """Return Holm's p-values of a family to which `awaited` tests are still to come.
-
-    Those, and the tests at an interim look, may yet reject nothing, and so they count for others.
-    """
-    p_values = {place: contrast.test.p_value for place, contrast in family.items()}
-    to_come: dict[Place, float | None] = {(-1, "", str(k)): 1.0 for k in range(awaited)}
-    settled = {
-        place: p if p is None or not family[place].interim else 1.0 for place, p in p_values.items()
-    }
-    at_interim, adjusted = holm({**p_values, **to_come}), holm({**settled, **to_come})
-    return {
-        place: (at_interim if contrast.interim else adjusted)[place]
-        for place, contrast in family.items()
-    }
 
 
 def _pooled(

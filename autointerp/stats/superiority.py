@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
@@ -413,6 +413,23 @@ def holm(p_values: Mapping[Key, float | None]) -> dict[Key, float | None]:
         largest = max(largest, min(1.0, (len(ascending) - rank) * p))
         adjusted[key] = largest
     return adjusted
+
+
+def holm_unfinished(
+    p_values: Mapping[Key, float | None], interim: Collection[Key], awaited: int = 0
+) -> dict[Key, float | None]:
+    """Return p-values adjusted by Holm's method in a family that is not at its end.
+
+    Tests at an `interim` look and `awaited` more may yet reject nothing, and so they count for the
+    others: what these reject stays rejected, whatever is to come.
+    """
+
+    def adjusted(family: Iterable[float | None]) -> list[float | None]:
+        return list(holm(dict(enumerate([*family, *([1.0] * awaited)]))).values())
+
+    settled = [1.0 if p is not None and key in interim else p for key, p in p_values.items()]
+    both = zip(p_values, adjusted(p_values.values()), adjusted(settled), strict=False)
+    return {key: now if key in interim else last for key, now, last in both}
 
 
 def _studentised(first: Integers, second: Integers) -> Floats:

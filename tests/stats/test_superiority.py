@@ -14,6 +14,7 @@ from autointerp.stats.superiority import (
     brunner_munzel,
     cliffs_delta,
     holm,
+    holm_unfinished,
     mann_whitney,
     pairs,
     permutation_test,
@@ -287,6 +288,14 @@ def test_holm_equals_the_hand_calculation_and_skips_what_is_undefined():
     assert holm({}) == {}
     with pytest.raises(ValueError, match=r"1\.5"):
         holm({"a": 1.5})
+
+
+def test_tests_that_are_to_come_count_for_holm_and_reject_nothing():
+    # a: .01·4 and not ·2, for b at an interim look and two more may be 1; b: .005·4 as it is now.
+    adjusted = holm_unfinished({"a": 0.01, "b": 0.005, "c": None}, {"b"}, awaited=2)
+    assert adjusted == pytest.approx({"a": 0.04, "b": 0.02, "c": None})
+    p_values = {"a": 0.03, "b": None, "c": 0.01, "d": 0.02}
+    assert holm_unfinished(p_values, set()) == holm(p_values)
 
 
 def test_holm_equals_statsmodels():
