@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from autointerp.findings.across import RunContrast
 from autointerp.findings.agreement import TableAgreement
-from autointerp.findings.comparison import Comparison
+from autointerp.findings.comparison import Comparison, awaited_raters
 from autointerp.findings.groups import Contrast, Judgement
 from autointerp.findings.plan import PRIMARY
 from autointerp.findings.trust import Trust
@@ -101,6 +101,14 @@ def _of_run(comparison: Comparison, several: bool) -> Iterator[Objection]:
         )
     for doubt in facts.doubts:
         yield Objection(3, "The SAE.", f"{where}{doubt}")
+    awaited = awaited_raters(comparison.plan, comparison.judgements) if studied else ()
+    if awaited:
+        yield Objection(
+            1,
+            "Not at its end yet.",
+            f"{where}By the plan {listed(awaited)} still {'has' if len(awaited) == 1 else 'have'} "
+            "to rate, and p is adjusted for their tests.",
+        )
     broken = [
         f"{blinding.rater} recognises {listed(blinding.recognised)}"
         for blinding in comparison.blinding

@@ -9,6 +9,8 @@ from support.judges import made_check
 
 from autointerp.findings.checks import keep
 from autointerp.findings.comparison import compare
+from autointerp.findings.plan import Plan, Stopping, declare
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.reports.against import objections
 from autointerp.reports.panels import Material
 
@@ -142,6 +144,18 @@ def test_units_left_out_by_the_filter_are_counted_where_there_are_any(tmp_path: 
     found = against(tmp_path / "some", BOTH, excluded=excluded)
     assert "5 of 65 units drawn" in found["Some units are left out."]
     assert "Some units are left out." not in against(tmp_path / "none", BOTH)
+
+
+def test_raters_of_the_plan_that_have_not_rated_yet_are_named(tmp_path: Path):
+    rubric = load_rubric("interpretability-1-5")
+    raters = ("model:a", "model:b", "model:c")
+    stopping = Stopping("fixed", 30)
+    plan = Plan(raters, rubric.id, rubric.digest, "features", "neurons", stopping)
+    with fabricate_run(tmp_path, {"features": 30, "neurons": 30}, contexts=0) as run:
+        declare(run, plan)
+        add_all_scores(run, "model:a", {"features": HIGH, "neurons": LOW})
+        found = {one.lead: one.text for one in objections(Material((compare(run),), (run,)))}
+    assert found["Not at its end yet."].startswith("By the plan model:b and model:c still have to")
 
 
 def test_a_comparison_that_nobody_declared_is_said_to_be_undeclared(tmp_path: Path):
