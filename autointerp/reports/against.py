@@ -299,7 +299,9 @@ def _of_contrast(judgement: Judgement, contrast: Contrast) -> Iterator[Objection
         )
     elif contrast.tells_nothing or min(contrast.superiority.n) < FEW_UNITS:
         first, second = contrast.superiority.n
-        yield Objection(4, "Few units.", f"{first} {firsts} and {second} {seconds} were rated.")
+        why = f": {contrast.superiority.note}" if contrast.superiority.low is None else ""
+        text = f"{first} {firsts} and {second} {seconds} were rated{why}."
+        yield Objection(4, "Few units.", text)
     if adjusted is None:
         yield Objection(
             6, "Density.", "How often these units fire is not known, and may explain the scores."
