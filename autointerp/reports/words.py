@@ -163,7 +163,7 @@ def check_doubt(judgement: Judgement) -> tuple[str, str] | None:
     if state == "chance":
         return (
             "The rater failed its check.",
-            f"{rater}, {told}: not better than chance. Its scores are no evidence.",
+            f"{rater}, {told}: not shown to be better than chance. Its scores are no evidence.",
         )
     if state == "weak":
         return (
