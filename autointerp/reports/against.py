@@ -22,6 +22,7 @@ from autointerp.reports.words import (
     drawn_text,
     interval,
     listed,
+    missing_could_turn,
     not_higher,
     number,
     percent,
@@ -313,22 +314,14 @@ def _of_contrast(judgement: Judgement, contrast: Contrast) -> Iterator[Objection
     elif _turns_at_like_density(contrast, adjusted):
         text = _at_like_density(adjusted, firsts, seconds)
         yield Objection(6, "Density.", f"At like density {text}")
-    worst, best = contrast.bounds.worst.value, contrast.bounds.best.value
-    if any(contrast.bounds.missing) and worst is not None and best is not None:
-        low, high = contrast.equivalence
-        could_turn = {
-            "higher": worst < 0.5,
-            "lower": best > 0.5,
-            "equivalent": worst < low or best > high,
-            "not resolved": False,
-        }
-        if could_turn[contrast.outcome]:
-            yield Objection(
-                6,
-                "Missing scores.",
-                f"{count(sum(contrast.bounds.missing), 'unit')} without one could bring the "
-                f"{SUPERIORITY} anywhere from {number(worst)} to {number(best)}.",
-            )
+    if missing_could_turn(contrast):
+        worst, best = contrast.bounds.worst.value, contrast.bounds.best.value
+        yield Objection(
+            6,
+            "Missing scores.",
+            f"{count(sum(contrast.bounds.missing), 'unit')} without one could bring the "
+            f"{SUPERIORITY} anywhere from {number(worst)} to {number(best)}.",
+        )
     several = contrast.several_tokens
     groups = [judgement.groups[name] for name in (contrast.first, contrast.second)]
     shares = [group.single_token_share for group in groups]

@@ -418,6 +418,20 @@ def not_higher(contrast: Contrast, like: str = "") -> str:
     return f"{capital(ones)} are not shown to score higher than {others}{like}"
 
 
+def missing_could_turn(contrast: Contrast) -> bool:
+    """Return whether the scores that are missing could take back what is said of a contrast."""
+    worst, best = contrast.bounds.worst.value, contrast.bounds.best.value
+    if not any(contrast.bounds.missing) or worst is None or best is None:
+        return False
+    low, high = contrast.equivalence
+    return {
+        "higher": worst < 0.5,
+        "lower": best > 0.5,
+        "equivalent": worst < low or best > high,
+        "not resolved": False,
+    }[contrast.outcome]
+
+
 def full_finding(judgement: Judgement, pair: Contrast) -> str:
     """Return `full_claim`, with the pair's probability of superiority where its scores differ; of
     a rater that fails, that its scores are no evidence."""

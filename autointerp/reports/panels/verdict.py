@@ -21,6 +21,7 @@ from autointerp.reports.words import (
     interval,
     label,
     listed,
+    missing_could_turn,
     number,
     p_value,
     percent,
@@ -206,7 +207,13 @@ def verdict(judgement: Judgement, material: Material) -> list[Prose]:
         text = score_errors_text(judgement, judgement.score_errors)
         paragraphs.append(Prose(text, lead="Scores from few contexts.", tone="warning"))
     if contrast is not None:
-        paragraphs.append(Prose(" ".join(_conditions(judgement, contrast)), lead="The conditions."))
+        paragraphs.append(
+            Prose(
+                " ".join(_conditions(judgement, contrast)),
+                lead="The conditions.",
+                tone="warning" if missing_could_turn(contrast) else "plain",
+            )
+        )
     return paragraphs
 
 
