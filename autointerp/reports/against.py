@@ -302,7 +302,8 @@ def _of_contrast(judgement: Judgement, contrast: Contrast) -> Iterator[Objection
         first, second = contrast.superiority.n
         why = f": {contrast.superiority.note}" if contrast.superiority.low is None else ""
         text = f"{first} {firsts} and {second} {seconds} were rated{why}."
-        yield Objection(4, "Few units.", text)
+        flat = why and min(first, second) >= FEW_UNITS
+        yield Objection(4, "Hardly a spread." if flat else "Few units.", text)
     if adjusted is None:
         yield Objection(
             6, "Density.", "How often these units fire is not known, and may explain the scores."

@@ -115,9 +115,9 @@ def test_missing_scores_count_only_where_they_could_turn_the_answer(tmp_path: Pa
     assert "Missing scores." not in against(tmp_path / "few", BOTH, missing=few)
 
 
-def test_a_ceiling_that_hardly_a_unit_leaves_is_too_few_units_and_says_why(tmp_path: Path):
+def test_a_ceiling_that_hardly_a_unit_leaves_is_held_against_the_answer(tmp_path: Path):
     ceiling = {"features": [0, 0, 0, 0, 50], "neurons": [1, 0, 0, 0, 49], **CONTROLS}
-    text = against(tmp_path, ceiling)["Few units."]
+    text = against(tmp_path, ceiling)["Hardly a spread."]
     assert text.startswith("50 features and 50 neurons were rated: too few units for a 95%")
 
 

@@ -197,6 +197,15 @@ def test_the_picture_draws_shares_interval_and_controls(tmp_path: Path):
     assert means == pytest.approx([3.5, 3.5, 5, 1])
 
 
+def test_the_picture_says_of_a_dot_that_it_has_no_interval(tmp_path: Path):
+    # 0.51 lies between the equivalence bounds, and nothing is found.
+    ceiling = {"features": [0, 0, 0, 0, 50], "neurons": [1, 0, 0, 0, 49], **CONTROLS}
+    shown = material(tmp_path, {"model:a": ceiling})
+    with house_style("answer"):
+        upper, _ = draw(list(shown.judgements), shown).axes
+    assert "0.51, no interval" in [text.get_text() for text in upper.texts]
+
+
 def test_the_legend_of_several_raters_stays_in_the_picture(tmp_path: Path):
     scores = {"features": HIGH, "neurons": LOW}
     raters = ("human:ann", "human:bob", "lexical", "openai:fake@127.0.0.1:34279")
