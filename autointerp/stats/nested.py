@@ -107,7 +107,8 @@ def compare_arms(first: Arm, second: Arm, level: float = 0.95) -> ArmsCompared:
     The arms must not hold the same units. An arm of `LEAST_RUNS` runs or more adds the variance
     between its runs' mean placements, with t on runs less one, but never less than its units
     show; one of fewer runs adds that of its units, and the estimate speaks of these runs. No
-    interval over units where these hide how they spread (`superiority.hides_spread`).
+    interval where an arm's error is over units and these hide how they spread
+    (`superiority.hides_spread`).
 
     Raises TooFewRatings if a run has fewer than two units.
     Source: Obuchowski 1997, Biometrics 53:567; Roy, Harrar & Konietschke 2019, Stat. Med. 38:2214
@@ -121,7 +122,7 @@ def compare_arms(first: Arm, second: Arm, level: float = 0.95) -> ArmsCompared:
     n = (first.distinct, second.distinct)
     over = (first.varies_by, second.varies_by)
     counts = [np.bincount(np.concatenate(arm), minlength=len(levels)) for arm in at]
-    hidden = over == ("units", "units") and bool(hides_spread(counts[0], counts[1]))
+    hidden = "units" in over and bool(hides_spread(counts[0], counts[1]))
 
     def estimate(of: Of) -> tuple[Statistic, float, float, float]:
         beaten = _beaten(shares[1].mean(axis=0), of)
