@@ -727,8 +727,9 @@ def _tests(scores: pd.DataFrame, units: pd.DataFrame) -> int:
 
 
 def awaited_raters(plan: Plan | None, judgements: Sequence[Judgement]) -> tuple[str, ...]:
-    """Return the raters of a plan of which the declared pair has no scores to compare yet."""
-    if plan is None:
+    """Return the raters of a plan of which the declared pair has no scores to compare yet; none
+    where no rating follows the plan."""
+    if plan is None or not any(j.reading is not None and j.reading.declared for j in judgements):
         return ()
     here = {
         judgement.rater

@@ -169,7 +169,8 @@ class Contrast:
             says for how many looks the interval holds.
         pairs: The same pairs of units apart: wins, ties and losses of the first.
         test: Of `superiority` = ½, in the form that holds its level for groups of these sizes.
-        holm_p: Its p, adjusted for all tests of the same standing in the run.
+        holm_p: Its p, adjusted for all tests of the same standing in the run, also those of the
+            plan that are still to come.
         equivalence: Bounds of `superiority` between which a difference does not matter.
         adjusted: At like density; None where a density is not known, or a control takes part.
         density_gap: Difference of the mean log densities, in standard deviations within the two

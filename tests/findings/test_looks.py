@@ -300,6 +300,14 @@ def test_tests_that_the_plan_declares_and_that_are_to_come_count_for_holm(run: R
     assert (first.verdict.outcome, second.verdict.outcome) == ("higher", "higher")
 
 
+def test_a_rater_that_the_plan_does_not_name_waits_for_no_other(run: Run):
+    declare(run, PLAN)
+    add_all_scores(run, "model:b", {"features": HIGH, "neurons": LOW})
+    (judgement,) = compare(run).judgements
+    assert judgement.reading.deviations
+    assert judgement.primary.holm_p == judgement.primary.test.p_value
+
+
 def test_another_level_than_the_plans_is_a_deviation_and_its_own_is_the_default(run: Run):
     declare(run, dataclasses.replace(PLAN, alpha=0.1))
     rate_ten(run, 0)
