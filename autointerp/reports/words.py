@@ -365,6 +365,7 @@ def _control(check: ControlCheck) -> str:
 
 
 SUPERIORITY = "probability of superiority"
+NEARLY_ALL_TIES = 0.8  # of pairs: so many where nine of ten scores are on one value
 NOT_COUNTED = ", does not count"  # behind the name of a rater that fails its controls or its check
 
 
@@ -384,6 +385,8 @@ def claim(contrast: Contrast) -> str:
         return f"{capital(ones)} score lower than {others}"
     if contrast.outcome == "equivalent":
         return f"{capital(ones)} and {others} score alike"
+    if contrast.superiority.low is None and (contrast.pairs.ties.value or 0) >= NEARLY_ALL_TIES:
+        return f"Nearly every score of {ones} and {others} is the same"
     if contrast.tells_nothing:
         first, second = contrast.superiority.n
         return f"Too few units to tell {ones} from {others}, {first} and {second}"

@@ -351,6 +351,9 @@ def test_many_units_of_one_score_are_not_called_few(tmp_path: Path):
     against = dict(screen(tmp_path / "ceiling", top).against)
     assert "Few units." not in against
     assert against["One score for all."].startswith("model:0 gave all 60 units the same score")
+    nearly = screen(tmp_path / "nearly", {**top, "neurons": [0, 0, 0, 1, 29]})
+    assert nearly.claim == "Nearly every score of features and neurons is the same."
+    assert "Few units." not in dict(nearly.against)
     few = {"features": [0, 0, 0, 0, 2], "neurons": [2, 0, 0, 0, 0], **CONTROLS}
     assert "Few units." in dict(screen(tmp_path / "few", few).against)
 
