@@ -21,6 +21,7 @@ from autointerp.findings.groups import (
     Judgement,
     Scale,
     at_like_density,
+    fine_test,
 )
 from autointerp.findings.json_values import plain
 from autointerp.findings.looks import (
@@ -48,10 +49,9 @@ from autointerp.stats.results import Bounds, Floats, HypothesisTest, Integers, S
 from autointerp.stats.superiority import (
     ALL_EQUAL,
     Pairs,
-    holm,
+    holm_unfinished,
     pairs,
     superiority,
-    superiority_test,
 )
 from autointerp.stats.van_elteren import Combined
 from autointerp.store.run import Run
@@ -304,17 +304,21 @@ def across_runs(
             of_judge = held.setdefault((judgement.rubric_digest, judgement.rater), {})
             of_judge[comparison.run] = _Held(judgement, comparison, shown, opened[comparison.run])
     unrecorded: list[Look] = []
+    family = sum(map(_most_contrasts, held.values()))
     judged = [
-        _judged(of_judge, checked, level, verb, unrecorded, asked, declares)
+        _judged(of_judge, checked, level, verb, unrecorded, asked, declares, family)
         for of_judge in held.values()
         if len(of_judge) > 1
     ]
-    p_values = {
-        (place, at): contrast.test.p_value
+    contrasts = {
+        (place, at): contrast
         for place, one in enumerate(judged)
         for at, contrast in enumerate(one.contrasts)
     }
-    adjusted = holm(p_values)
+    adjusted = holm_unfinished(
+        {key: contrast.test.p_value for key, contrast in contrasts.items()},
+        {key for key, contrast in contrasts.items() if contrast.reading.interim},
+    )
     return AcrossRuns(
         names,
         checked,
@@ -424,6 +428,12 @@ def _other_rubrics(held: Mapping[tuple[str, str], Mapping[str, _Held]]) -> Itera
 # ------------------------------------------------------------------------------ one judge
 
 
+def _most_contrasts(of_judge: Mapping[str, _Held]) -> int:
+    """Return how many pairs of sources of two runs a judge rated: contrasts, at most."""
+    sources = [len(held.judgement.sources) for held in of_judge.values()]
+    return sum(one * other for one, other in combinations(sources, 2))
+
+
 def _judged(
     of_judge: Mapping[str, _Held],
     groups: Mapping[str, tuple[str, ...]],
@@ -432,6 +442,7 @@ def _judged(
     unrecorded: list[Look],
     asked: Asked,
     declares: Declares | None,
+    family: int,
 ) -> Judged:
     first = next(iter(of_judge.values())).judgement
     left_out: list[LeftOut] = []
@@ -466,7 +477,9 @@ def _judged(
                 why = f"{source} of {one} and of {other} are the same units of the same model"
                 left_out.append(LeftOut((*its_runs, *their_runs), why))
                 continue
-            contrast, look = _contrast(left, right, first.scale, used, level, verb, declares)
+            contrast, look = _contrast(
+                left, right, first.scale, used, level, verb, declares, family
+            )
             contrasts.append(contrast)
             if not look.recorded:
                 unrecorded.append(look)
@@ -558,6 +571,7 @@ def _contrast(
     level: float,
     verb: str,
     declares: Declares | None,
+    family: int,
 ) -> tuple[RunContrast, Look]:
     (first, one), (second, other) = left, right
     plans = [held[run].comparison.plan for run in (*first.runs, *second.runs)]
@@ -578,7 +592,7 @@ def _contrast(
         made = ArmsCompared(
             superiority(x, y, level),
             pairs(x, y, level),
-            superiority_test(x, y, rng, PERMUTATIONS["primary"]),
+            fine_test(x, y, rng, PERMUTATIONS["primary"], family),
             ("units", "units"),
         )
     else:

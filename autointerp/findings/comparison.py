@@ -73,7 +73,7 @@ from autointerp.questions.rubric_files import list_rubrics
 from autointerp.records import SourceKind, is_person, without_panels
 from autointerp.stats.decision import EQUIVALENT
 from autointerp.stats.results import HypothesisTest, Statistic
-from autointerp.stats.superiority import cliffs_delta, holm
+from autointerp.stats.superiority import cliffs_delta, holm_unfinished
 from autointerp.stats.van_elteren import RaterSuperiority, van_elteren
 from autointerp.store.run import Run
 from autointerp.units.sources import source_kinds
@@ -345,7 +345,7 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
             )
             judgement = replace(judgement, contrasts=contrasts, reading=reading)
         judgements.append(judgement)
-    judgements = list(_adjusted(judgements))
+    judgements = list(_adjusted(judgements, plan))
     scorers = []
     for result in scorer_results_of(run, level):
         if result.contrast is not None:
@@ -726,18 +726,38 @@ def _tests(scores: pd.DataFrame, units: pd.DataFrame) -> int:
     return sum(len(names) * (len(names) - 1) // 2 for names in sources.values())
 
 
-def _adjusted(judgements: Sequence[Judgement]) -> Iterator[Judgement]:
+def awaited_raters(plan: Plan | None, judgements: Sequence[Judgement]) -> tuple[str, ...]:
+    """Return the raters of a plan of which the declared pair has no scores to compare yet; none
+    where no rating follows the plan."""
+    if plan is None or not any(j.reading is not None and j.reading.declared for j in judgements):
+        return ()
+    here = {
+        judgement.rater
+        for judgement in judgements
+        if judgement.rubric_digest == plan.rubric_digest and judgement.primary is not None
+    }
+    return tuple(rater for rater in plan.raters if rater not in here)
+
+
+def _adjusted(judgements: Sequence[Judgement], plan: Plan | None) -> Iterator[Judgement]:
     """Put in Holm's p-values, and the verdicts that follow from them.
 
-    The primary tests of the run are one family, the others another.
+    The primary tests of the run are one family, those of the plan's raters that have not rated yet
+    among them; the others are another.
     """
     p_values: dict[bool, dict[tuple[int, str, str], float | None]] = {True: {}, False: {}}
+    interim = set()
     for place, judgement in enumerate(judgements):
         for contrast in judgement.contrasts:
-            p_values[contrast.primary][place, contrast.first, contrast.second] = (
-                contrast.test.p_value
-            )
-    adjusted = {primary: holm(family) for primary, family in p_values.items()}
+            at = (place, contrast.first, contrast.second)
+            p_values[contrast.primary][at] = contrast.test.p_value
+            if contrast.interim:
+                interim.add(at)
+    awaited = {True: len(awaited_raters(plan, judgements)), False: 0}
+    adjusted = {
+        primary: holm_unfinished(family, interim, awaited[primary])
+        for primary, family in p_values.items()
+    }
     for place, judgement in enumerate(judgements):
         contrasts = tuple(
             replace(

@@ -169,7 +169,8 @@ class Contrast:
             says for how many looks the interval holds.
         pairs: The same pairs of units apart: wins, ties and losses of the first.
         test: Of `superiority` = ½, in the form that holds its level for groups of these sizes.
-        holm_p: Its p, adjusted for all tests of the same standing in the run.
+        holm_p: Its p, adjusted for all tests of the same standing in the run, also those of the
+            plan that are still to come.
         equivalence: Bounds of `superiority` between which a difference does not matter.
         adjusted: At like density; None where a density is not known, or a control takes part.
         density_gap: Difference of the mean log densities, in standard deviations within the two
@@ -496,7 +497,7 @@ def make_contrasts(
             pairs=pairs(x, y, level),
             delta=cliffs_delta(p),
             difference=mean_difference(x, y, level, scale=scale.ends),
-            test=_test(x, y, rng, PERMUTATIONS["primary" if primary else "other"], family),
+            test=fine_test(x, y, rng, PERMUTATIONS["primary" if primary else "other"], family),
             brunner_munzel=brunner_munzel(x, y),
             mann_whitney=mann_whitney(x, y),
             bounds=bounds,
@@ -507,7 +508,7 @@ def make_contrasts(
         )
 
 
-def _test(
+def fine_test(
     x: Floats, y: Floats, rng: np.random.Generator, permutations: int, family: int
 ) -> HypothesisTest:
     """Return the test of P(superiority) = ½, its p-value fine enough to pass Holm's adjustment.

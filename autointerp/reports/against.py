@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from autointerp.findings.across import RunContrast
 from autointerp.findings.agreement import TableAgreement
-from autointerp.findings.comparison import Comparison
+from autointerp.findings.comparison import Comparison, awaited_raters
 from autointerp.findings.groups import Contrast, Judgement
 from autointerp.findings.plan import PRIMARY
 from autointerp.findings.trust import Trust
@@ -22,6 +22,8 @@ from autointerp.reports.words import (
     drawn_text,
     interval,
     listed,
+    missing_could_turn,
+    not_higher,
     number,
     percent,
     plural,
@@ -100,6 +102,14 @@ def _of_run(comparison: Comparison, several: bool) -> Iterator[Objection]:
         )
     for doubt in facts.doubts:
         yield Objection(3, "The SAE.", f"{where}{doubt}")
+    awaited = awaited_raters(comparison.plan, comparison.judgements) if studied else ()
+    if awaited:
+        yield Objection(
+            1,
+            "Not at its end yet.",
+            f"{where}By the plan {listed(awaited)} still {'has' if len(awaited) == 1 else 'have'} "
+            "to rate, and p is adjusted for their tests.",
+        )
     broken = [
         f"{blinding.rater} recognises {listed(blinding.recognised)}"
         for blinding in comparison.blinding
@@ -177,8 +187,7 @@ def _of_judgement(
             yield Objection(
                 7,
                 f"A control {_comes_as_far(control)}.",
-                f"{capital(plural(control.first)[1])} are not shown to score higher than "
-                f"{plural(control.second)[1]} of like density, {interval(control.superiority)}.",
+                f"{not_higher(control, ' of like density')}, {interval(control.superiority)}.",
             )
     versions = versions_doubt(judgement)
     if versions is not None:
@@ -202,6 +211,14 @@ def _comes_as_far(contrast: Contrast, at_like_density: bool = False) -> str:
     adjusted = contrast.adjusted if at_like_density else None
     outcome = contrast.outcome if adjusted is None else adjusted.decision
     return "may come as far" if outcome == "not resolved" else "comes as far"
+
+
+def _turns_at_like_density(contrast: Contrast, adjusted: DensityAdjusted) -> bool:
+    """Return whether units of like density do not say what all say: a difference that is not
+    resolved there, or turned round, or one where all score alike."""
+    if contrast.outcome in ("higher", "lower"):
+        return adjusted.decision != contrast.outcome
+    return contrast.outcome == "equivalent" and adjusted.decision != "not resolved"
 
 
 def _at_like_density(adjusted: DensityAdjusted | None, firsts: str, seconds: str) -> str:
@@ -264,8 +281,7 @@ def _of_contrast(judgement: Judgement, contrast: Contrast) -> Iterator[Objection
         yield Objection(
             1,
             f"An untrained model {_comes_as_far(baseline)}.",
-            f"{capital(firsts)} are not shown to score higher than "
-            f"{plural(baseline.second)[1]}: {SUPERIORITY} {interval(baseline.superiority)}.",
+            f"{not_higher(baseline)}: {SUPERIORITY} {interval(baseline.superiority)}.",
         )
     elif baseline is not None and judgement.survives_at_like_density is False:
         yield Objection(
@@ -284,7 +300,10 @@ def _of_contrast(judgement: Judgement, contrast: Contrast) -> Iterator[Objection
         )
     elif contrast.tells_nothing or min(contrast.superiority.n) < FEW_UNITS:
         first, second = contrast.superiority.n
-        yield Objection(4, "Few units.", f"{first} {firsts} and {second} {seconds} were rated.")
+        why = f": {contrast.superiority.note}" if contrast.superiority.low is None else ""
+        text = f"{first} {firsts} and {second} {seconds} were rated{why}."
+        flat = why and min(first, second) >= FEW_UNITS
+        yield Objection(4, "Hardly a spread." if flat else "Few units.", text)
     if adjusted is None:
         yield Objection(
             6, "Density.", "How often these units fire is not known, and may explain the scores."
@@ -293,19 +312,17 @@ def _of_contrast(judgement: Judgement, contrast: Contrast) -> Iterator[Objection
         yield Objection(
             6, "Density.", f"No comparison at like density: {refusal(contrast, adjusted)}."
         )
-    elif adjusted.decision != contrast.outcome and contrast.outcome in ("higher", "lower"):
+    elif _turns_at_like_density(contrast, adjusted):
         text = _at_like_density(adjusted, firsts, seconds)
         yield Objection(6, "Density.", f"At like density {text}")
-    worst, best = contrast.bounds.worst.value, contrast.bounds.best.value
-    if any(contrast.bounds.missing) and worst is not None and best is not None:
-        crosses = worst < 0.5 < best
-        if crosses and contrast.outcome in ("higher", "lower"):
-            yield Objection(
-                6,
-                "Missing scores.",
-                f"{count(sum(contrast.bounds.missing), 'unit')} without one could bring the "
-                f"{SUPERIORITY} anywhere from {number(worst)} to {number(best)}.",
-            )
+    if missing_could_turn(contrast):
+        worst, best = contrast.bounds.worst.value, contrast.bounds.best.value
+        yield Objection(
+            6,
+            "Missing scores.",
+            f"{count(sum(contrast.bounds.missing), 'unit')} without one could bring the "
+            f"{SUPERIORITY} anywhere from {number(worst)} to {number(best)}.",
+        )
     several = contrast.several_tokens
     groups = [judgement.groups[name] for name in (contrast.first, contrast.second)]
     shares = [group.single_token_share for group in groups]

@@ -160,8 +160,10 @@ def _estimate(axes: Axes, at: float, p: Statistic, large: bool) -> None:
     axes.plot([low, high], [at, at], color=INK, linewidth=2.2)
     axes.plot([p.value], [at], "o", color=INK, markersize=7 if large else 5.5)
     right = high < (0.66 if large else 0.74)
+    # A dot alone may lie between the equivalence bounds, and would pass for a finding.
+    text = f"{interval(p)}, no interval" if p.low is None else interval(p)
     axes.text(
-        high + 0.025 if right else low - 0.025, at, interval(p), va="center",
+        high + 0.025 if right else low - 0.025, at, text, va="center",
         ha="left" if right else "right", fontsize=10.5 if large else 8.5,
         fontweight="bold" if large else "normal",
         bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.2},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autointerp.findings.comparison import Comparison
+from autointerp.findings.comparison import Comparison, awaited_raters
 from autointerp.findings.groups import Contrast, Judgement
 from autointerp.findings.looks import Look, Reading
 from autointerp.findings.plan import Plan
@@ -51,6 +51,12 @@ def plan_prose(judgement: Judgement, comparison: Comparison) -> list[Prose]:
         lead = f"Deviates from the plan: {listed(reading.deviations)}."
         text = f"So it is read as undeclared. {declared}"
         return [Prose(" ".join([text, *rest]), lead, "warning")]
+    awaited = awaited_raters(plan, comparison.judgements)
+    if awaited:
+        rest.append(
+            f"Still to rate by the plan: {listed(awaited)}. Until then p is adjusted as if their "
+            "tests rejected nothing."
+        )
     return [Prose(" ".join([declared, *rest]), lead="Declared.")]
 
 

@@ -207,7 +207,9 @@ def title(material: Material) -> str:
         fails = [j.baseline for j in judgements if j.baseline and not j.survives_baseline]
         if fails:
             untrained = _units_of(fails[0].second, material)
-            heading = f"{heading.rstrip('.')}, but that is not shown against the {untrained}."
+            alike = all(baseline.outcome == "equivalent" for baseline in fails)
+            but = "about as high as" if alike else "that is not shown against"
+            heading = f"{heading.rstrip('.')}, but {but} the {untrained}."
         return f"{capital(heading)}{runs}"
     return f"Are the {first} more interpretable than the {second}?{runs}"
 

@@ -163,7 +163,7 @@ def check_doubt(judgement: Judgement) -> tuple[str, str] | None:
     if state == "chance":
         return (
             "The rater failed its check.",
-            f"{rater}, {told}: not better than chance. Its scores are no evidence.",
+            f"{rater}, {told}: not shown to be better than chance. Its scores are no evidence.",
         )
     if state == "weak":
         return (
@@ -365,6 +365,7 @@ def _control(check: ControlCheck) -> str:
 
 
 SUPERIORITY = "probability of superiority"
+NEARLY_ALL_TIES = 0.8  # of pairs: so many where nine of ten scores are on one value
 NOT_COUNTED = ", does not count"  # behind the name of a rater that fails its controls or its check
 
 
@@ -384,6 +385,8 @@ def claim(contrast: Contrast) -> str:
         return f"{capital(ones)} score lower than {others}"
     if contrast.outcome == "equivalent":
         return f"{capital(ones)} and {others} score alike"
+    if contrast.superiority.low is None and (contrast.pairs.ties.value or 0) >= NEARLY_ALL_TIES:
+        return f"Nearly every score of {ones} and {others} is the same"
     if contrast.tells_nothing:
         first, second = contrast.superiority.n
         return f"Too few units to tell {ones} from {others}, {first} and {second}"
@@ -400,11 +403,36 @@ def full_claim(judgement: Judgement, pair: Contrast) -> str:
     if baseline.interim:
         return f"{claim(pair)}; against {others}, {baseline.interim}"
     if baseline.is_one_value or baseline.outcome == "equivalent":
-        return f"{claim(pair)}, but no higher than {others}"
+        return f"{claim(pair)}, but about as high as {others}"
     if baseline.outcome == "not resolved":
         return f"{claim(pair)}, but whether higher than {others} is not resolved"
     than = "and than" if baseline.outcome == "higher" else "but lower than"
     return f"{claim(pair)}, {than} {others}"
+
+
+def not_higher(contrast: Contrast, like: str = "") -> str:
+    """Return how the first source of a contrast compares that is not higher, without its estimate
+    or full stop: alike, within what does not matter, is more than not shown to be higher.
+
+    `like` stands behind the second source's name."""
+    ones, others = plural(contrast.first)[1], plural(contrast.second)[1]
+    if contrast.outcome == "equivalent":
+        return f"{capital(ones)} and {others}{like} score alike"
+    return f"{capital(ones)} are not shown to score higher than {others}{like}"
+
+
+def missing_could_turn(contrast: Contrast) -> bool:
+    """Return whether the scores that are missing could take back what is said of a contrast."""
+    worst, best = contrast.bounds.worst.value, contrast.bounds.best.value
+    if not any(contrast.bounds.missing) or worst is None or best is None:
+        return False
+    low, high = contrast.equivalence
+    return {
+        "higher": worst < 0.5,
+        "lower": best > 0.5,
+        "equivalent": worst < low or best > high,
+        "not resolved": False,
+    }[contrast.outcome]
 
 
 def full_finding(judgement: Judgement, pair: Contrast) -> str:

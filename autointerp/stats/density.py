@@ -23,7 +23,7 @@ from autointerp.stats.results import (
     as_level,
     as_scores,
 )
-from autointerp.stats.superiority import ALL_EQUAL
+from autointerp.stats.superiority import ALL_EQUAL, count_levels, hidden_spread, hides_spread
 
 DensityDecision = Literal["higher", "lower", "not resolved"]
 
@@ -125,7 +125,8 @@ def density_adjusted(
     the same densities, whatever their own, and nothing is assumed of how density drives scores.
     Refused where the groups hardly overlap: where fewer than half of either group is kept, the
     kept of either are worth fewer than 20 units, or their densities still differ by more than a
-    tenth of a standard deviation.
+    tenth of a standard deviation. No interval, either, where the kept hide how they spread
+    (`superiority.hides_spread`).
 
     The second opinion is a proportional odds regression of the score on the group and a smooth
     of log density, over the kept units.
@@ -283,8 +284,16 @@ def _estimate(
         part = (won - p * entered) / total
         variance += float(group.count @ part**2) * effective / (effective - 1)
     freedom = min(balance.effective_n) - 1
+    kept = [
+        np.repeat(group.score, (group.count * (entered > 0)).astype(np.int64))
+        for group, entered in zip(cells, pairs.entered, strict=True)
+    ]
+    note = ""
     if variance < 1e-20 or p in (0.0, 1.0):
         note = ALL_EQUAL if p == 0.5 else "completely separated: no spread to judge the error by"
+    elif hides_spread(*count_levels(kept[0], kept[1])):
+        note = hidden_spread(level)
+    if note:
         undefined = Statistic(p, None, None, n, METHOD, level, note)
         return undefined, HypothesisTest(None, None, METHOD, note)
     low, high = wilson_ends(p, variance, freedom, (1 - level) / 2)

@@ -44,7 +44,9 @@ def mean(
             (64 to 87 % for scores nearly all at the ceiling). None for scores without ends:
             Student's t.
 
-    The interval is undefined for one unit, and without a scale where all ratings agree.
+    The interval is undefined for one unit, and without a scale where all ratings agree. Where
+    nearly all scores are on one value between the ends it covers less, 70 to 80 % at worst: if the
+    few others lie at an end, and the sample has none of them.
 
     Raises TooFewRatings if there are none, ValueError if a score is off the scale.
     Source: Student 1908, Biometrika 6:1; Wilson 1927, JASA 22:209; Kottas et al. 2014.

@@ -23,7 +23,7 @@ from autointerp.stats.results import (
     as_level,
     as_scores,
 )
-from autointerp.stats.superiority import ALL_EQUAL, Of, Pairs
+from autointerp.stats.superiority import ALL_EQUAL, Of, Pairs, hidden_spread, hides_spread
 from autointerp.stats.van_elteren import Combined, van_elteren
 
 Over = Literal["units", "runs"]
@@ -106,7 +106,9 @@ def compare_arms(first: Arm, second: Arm, level: float = 0.95) -> ArmsCompared:
 
     The arms must not hold the same units. An arm of `LEAST_RUNS` runs or more adds the variance
     between its runs' mean placements, with t on runs less one, but never less than its units
-    show; one of fewer runs adds that of its units, and the estimate speaks of these runs.
+    show; one of fewer runs adds that of its units, and the estimate speaks of these runs. No
+    interval where an arm's error is over units and these hide how they spread
+    (`superiority.hides_spread`).
 
     Raises TooFewRatings if a run has fewer than two units.
     Source: Obuchowski 1997, Biometrics 53:567; Roy, Harrar & Konietschke 2019, Stat. Med. 38:2214
@@ -119,6 +121,8 @@ def compare_arms(first: Arm, second: Arm, level: float = 0.95) -> ArmsCompared:
     shares = [np.stack([np.bincount(a, minlength=len(levels)) / len(a) for a in arm]) for arm in at]
     n = (first.distinct, second.distinct)
     over = (first.varies_by, second.varies_by)
+    counts = [np.bincount(np.concatenate(arm), minlength=len(levels)) for arm in at]
+    hidden = "units" in over and bool(hides_spread(counts[0], counts[1]))
 
     def estimate(of: Of) -> tuple[Statistic, float, float, float]:
         beaten = _beaten(shares[1].mean(axis=0), of)
@@ -135,9 +139,13 @@ def compare_arms(first: Arm, second: Arm, level: float = 0.95) -> ArmsCompared:
         if over == ("units", "units"):  # as in `superiority`: few units show too little spread
             freedom = min(freedom, one[1], other[1])
         inside = min(max(value, 0.0), 1.0)
-        note = ALL_EQUAL if len(levels) == 1 else ""
-        if of == "superiority" and inside in (0.0, 1.0):
+        note = ""
+        if len(levels) == 1:
+            note = ALL_EQUAL
+        elif of == "superiority" and inside in (0.0, 1.0):
             note = SEPARATED
+        elif hidden:
+            note = hidden_spread(level)
         if note:
             return Statistic(inside, None, None, n, METHOD, level, note), variance, freedom, value
         low, high = wilson_ends(inside, variance, freedom, (1 - level) / 2)

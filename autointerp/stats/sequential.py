@@ -24,6 +24,7 @@ from autointerp.stats.results import Floats, Statistic, as_scores
 from autointerp.stats.superiority import (
     ALL_EQUAL,
     count_levels,
+    hidden_spread,
     hides_spread,
     superiority_ends,
 )
@@ -151,9 +152,11 @@ def repeated_interval(
     )
     if len(counts[0]) == 1:
         return Statistic(value, None, None, n, method, level, ALL_EQUAL)
-    if min(n) < 2 or hides_spread(*counts):
+    if min(n) < 2:
         note = f"too few units for a {level:.0%} interval"
         return Statistic(value, None, None, n, method, level, note)
+    if hides_spread(*counts):
+        return Statistic(value, None, None, n, method, level, hidden_spread(level))
     return Statistic(value, low, high, n, method, level)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
@@ -172,18 +172,34 @@ def superiority_ends(
 def hides_spread(first: npt.ArrayLike, second: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     """Return whether no interval of P(superiority) holds, [...], for counts by level, [..., k].
 
-    So where one group is at least half as large again as the other, and the smaller shows fewer
-    than `LEAST_OFF_MODE` units off its most frequent value: it may hide how it spreads, and the
-    larger cannot show it. Complete separation is left out: there the interval holds.
+    So where both groups together have nearly all units, at least 90 %, on one value and fewer than
+    `LEAST_OFF_MODE` off it: how often that happens is then hardly known, and 95 % intervals cover
+    88 %. So, too, where one group is at least half as large again as the other, and the smaller
+    shows fewer off its own most frequent value: the larger cannot show how it spreads. Complete
+    separation is left out.
     """
     x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     x_size, y_size = x.sum(axis=-1), y.sum(axis=-1)
     p = superiority_of_counts(x, y)
 
-    def flat(counts: Floats, size: Floats, other: Floats) -> npt.NDArray[np.bool_]:
-        return np.asarray((size - counts.max(axis=-1) < LEAST_OFF_MODE) & (other >= 1.5 * size))
+    def off_mode(counts: Floats) -> Floats:
+        return np.asarray(counts.sum(axis=-1) - counts.max(axis=-1))
 
-    return (flat(x, x_size, y_size) | flat(y, y_size, x_size)) & (p > 0) & (p < 1)
+    def hides(counts: Floats, size: Floats, other: Floats) -> npt.NDArray[np.bool_]:
+        return np.asarray((off_mode(counts) < LEAST_OFF_MODE) & (other >= 1.5 * size))
+
+    off = off_mode(x + y)
+    one_value = (off < LEAST_OFF_MODE) & (off <= (x_size + y_size) / 10)
+    hidden = one_value | hides(x, x_size, y_size) | hides(y, y_size, x_size)
+    return np.asarray(hidden & (p > 0) & (p < 1))
+
+
+def hidden_spread(level: float) -> str:
+    """Return why there is no interval where `hides_spread`."""
+    return (
+        f"too few units for a {level:.0%} interval: nearly all scores, or those of the smaller "
+        "group, are on one value"
+    )
 
 
 def superiority(first: npt.ArrayLike, second: npt.ArrayLike, level: float = 0.95) -> Statistic:
@@ -197,7 +213,8 @@ def superiority(first: npt.ArrayLike, second: npt.ArrayLike, level: float = 0.95
     that of `python -m bench coverage`.
 
     No interval where every rating is the same value (the estimate is ½), a group has one unit,
-    or the smaller of two unequal groups hides its spread (`hides_spread`).
+    or nearly all scores, or those of the smaller of two unequal groups, are on one value
+    (`hides_spread`).
 
     Raises TooFewRatings if a group is empty.
     Source: DeLong et al. 1988, Biometrics 44:837; Brunner & Munzel 2000, Biometrical J. 42:17;
@@ -236,11 +253,7 @@ def _share_of_pairs(x_counts: Integers, y_counts: Integers, of: Of, level: float
     if min(n) < 2:
         return Statistic(p, None, None, n, method, level, "one unit shows no spread")
     if hides_spread(x_counts, y_counts):
-        note = (
-            f"too few units for a {level:.0%} interval: the smaller group has nearly all its "
-            "scores on one value"
-        )
-        return Statistic(p, None, None, n, method, level, note)
+        return Statistic(p, None, None, n, method, level, hidden_spread(level))
     few, many = sorted(n)
     if of == "ties" and few < MANY_UNITS and many > 2 * few:
         note = f"too few units for a {level:.0%} interval of ties between groups so unequal"
@@ -400,6 +413,23 @@ def holm(p_values: Mapping[Key, float | None]) -> dict[Key, float | None]:
         largest = max(largest, min(1.0, (len(ascending) - rank) * p))
         adjusted[key] = largest
     return adjusted
+
+
+def holm_unfinished(
+    p_values: Mapping[Key, float | None], interim: Collection[Key], awaited: int = 0
+) -> dict[Key, float | None]:
+    """Return p-values adjusted by Holm's method in a family that is not at its end.
+
+    Tests at an `interim` look and `awaited` more may yet reject nothing, and so they count for the
+    others: what these reject stays rejected, whatever is to come.
+    """
+
+    def adjusted(family: Iterable[float | None]) -> list[float | None]:
+        return list(holm(dict(enumerate([*family, *([1.0] * awaited)]))).values())
+
+    settled = [1.0 if p is not None and key in interim else p for key, p in p_values.items()]
+    both = zip(p_values, adjusted(p_values.values()), adjusted(settled), strict=False)
+    return {key: now if key in interim else last for key, now, last in both}
 
 
 def _studentised(first: Integers, second: Integers) -> Floats:

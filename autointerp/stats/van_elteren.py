@@ -72,7 +72,8 @@ def van_elteren(
             same columns. A rater's repeats of a unit come averaged.
         raters: Name of each column.
 
-    Where a rater gave every unit the same value its share is ½ and counts.
+    Where a rater gave every unit the same value its share is ½ and counts. No interval where no
+    rater's own has one.
 
     Raises TooFewRatings if no rater rated units of both groups, ValueError for other columns.
     Source: van Elteren 1960, Bull. Int. Stat. Inst. 37:351; Obuchowski 1997, Biometrics 53:567;
@@ -98,9 +99,10 @@ def van_elteren(
         note = "one unit shows no spread" if min(n) < 2 else ALL_EQUAL
         nothing = Statistic(value, None, None, n, METHOD, level, note)
         return Combined(nothing, HypothesisTest(None, None, METHOD, note), parts)
-    if (weights > 0).sum() == 1:
-        only = next(p.superiority for p in parts if p.superiority)
-        estimate = Statistic(only.value, only.low, only.high, n, METHOD, level, only.note)
+    known = [part.superiority for part in parts if part.superiority is not None]
+    if len(known) == 1 or all(own.low is None for own in known):
+        only = known[0]
+        estimate = Statistic(value, only.low, only.high, n, METHOD, level, only.note)
     else:
         low, high = wilson_ends(value, variance, freedom, (1 - level) / 2, variance_at=smooth)
         estimate = Statistic(value, float(low), float(high), n, METHOD, level)

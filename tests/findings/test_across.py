@@ -14,6 +14,7 @@ from support.fabricate import add_all_scores, add_scores, fabricate_run
 from autointerp.errors import BadInput, UnknownName
 from autointerp.findings.across import AcrossRuns, across_runs, population
 from autointerp.findings.comparison import Comparison, compare
+from autointerp.findings.groups import PERMUTATIONS
 from autointerp.findings.looks import Declared, looks_of
 from autointerp.findings.plan import Plan, Stopping
 from autointerp.stats.sequential import confidence_sequence_multiplier, repeated_interval
@@ -102,6 +103,19 @@ def test_every_source_of_one_meets_every_source_of_the_others_and_holm_counts_th
     assert not any("planted" in first + second for first, second in pairs)
     adjusted = holm({i: c.test.p_value for i, c in enumerate(judged.contrasts)})
     assert [c.holm_p for c in judged.contrasts] == list(adjusted.values())
+
+
+def test_a_p_value_is_fine_enough_for_a_family_of_many_contrasts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """500 contrasts with a least p of 1 / 10,000 could resolve nothing, however far apart."""
+    monkeypatch.setitem(PERMUTATIONS, "primary", 99)  # for 8 contrasts, as 9,999 for 800
+    both = {"features": HIGH, "neurons": LOW}
+    (judged,) = across(tmp_path, {"a": both, "b": both, "c": {"features": HIGH}}).judged
+    far = [c for c in judged.contrasts if (c.first.source, c.second.source) != ("features",) * 2]
+    p = min(c.test.p_value for c in far)
+    assert p == 1 / (40 * 8)  # permutations for each of the family, and the observed one
+    assert far[0].outcome == "higher"
 
 
 def test_the_pair_within_runs_is_combined_over_runs(tmp_path: Path):

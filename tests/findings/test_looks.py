@@ -276,6 +276,38 @@ def test_a_rater_that_the_plan_does_not_name_deviates_and_the_planned_one_does_n
     assert readings["model:b"].deviations == ("the rater is model:b, not model:a",)
 
 
+def test_tests_that_the_plan_declares_and_that_are_to_come_count_for_holm(run: Run):
+    """Else what the first of two raters finds at p = 0.04 is taken back after the second."""
+    declare(run, dataclasses.replace(PLAN, raters=("model:a", "model:b")))
+    rate_ten(run, 0, [1, 2, 2, 2, 3], [3, 3, 2, 1, 1])
+    rate_ten(run, 10, [1, 2, 2, 2, 3], [3, 3, 2, 1, 1])
+    (alone,) = compare(run).judgements
+    p = alone.primary.test.p_value
+    assert 0.025 < p <= 0.05
+    assert alone.primary.holm_p == pytest.approx(2 * p)
+    assert alone.verdict.outcome == "not resolved"
+    # At ten units of twenty, the second's is to come, too, however small its p.
+    add_all_scores(run, "model:b", {"features": [0, 0, 0, 0, 10], "neurons": [10, 0, 0, 0, 0]})
+    first, second = compare(run).judgements
+    assert second.reading.interim
+    assert second.primary.test.p_value < 0.001
+    assert first.primary.holm_p == pytest.approx(2 * p)
+    add_all_scores(
+        run, "model:b", {"features": [0, 0, 0, 0, 10], "neurons": [10, 0, 0, 0, 0]}, start=10
+    )
+    first, second = compare(run).judgements
+    assert first.primary.holm_p == pytest.approx(p)
+    assert (first.verdict.outcome, second.verdict.outcome) == ("higher", "higher")
+
+
+def test_a_rater_that_the_plan_does_not_name_waits_for_no_other(run: Run):
+    declare(run, PLAN)
+    add_all_scores(run, "model:b", {"features": HIGH, "neurons": LOW})
+    (judgement,) = compare(run).judgements
+    assert judgement.reading.deviations
+    assert judgement.primary.holm_p == judgement.primary.test.p_value
+
+
 def test_another_level_than_the_plans_is_a_deviation_and_its_own_is_the_default(run: Run):
     declare(run, dataclasses.replace(PLAN, alpha=0.1))
     rate_ten(run, 0)

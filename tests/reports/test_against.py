@@ -9,6 +9,8 @@ from support.judges import made_check
 
 from autointerp.findings.checks import keep
 from autointerp.findings.comparison import compare
+from autointerp.findings.plan import Plan, Stopping, declare
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.reports.against import objections
 from autointerp.reports.panels import Material
 
@@ -113,6 +115,21 @@ def test_missing_scores_count_only_where_they_could_turn_the_answer(tmp_path: Pa
     assert "Missing scores." not in against(tmp_path / "few", BOTH, missing=few)
 
 
+def test_a_ceiling_that_hardly_a_unit_leaves_is_held_against_the_answer(tmp_path: Path):
+    ceiling = {"features": [0, 0, 0, 0, 50], "neurons": [1, 0, 0, 0, 49], **CONTROLS}
+    text = against(tmp_path, ceiling)["Hardly a spread."]
+    assert text.startswith("50 features and 50 neurons were rated: too few units for a 95%")
+
+
+def test_what_could_end_that_two_sources_score_alike_is_held_against_it(tmp_path: Path):
+    alike = {"features": [0, 0, 0, 0, 200], "neurons": [4, 0, 0, 0, 196], **CONTROLS}
+    lost = {"features": {"refused": 40}}
+    found = against(tmp_path / "lost", alike, missing=lost)
+    # 40 of 240 features at 1 would win 0, tie 4 in 200: 5/6 · 0.51 + 1/6 · 0.01 = 0.4267.
+    assert "anywhere from 0.43 to 0.51" in found["Missing scores."]
+    assert "Missing scores." not in against(tmp_path / "none", alike)
+
+
 def test_a_control_that_scores_as_high_is_held_against_it(tmp_path: Path):
     like = {"features": 0.005, "neurons": 0.3, "random": 0.005}
     found = against(tmp_path / "same", {**BOTH, "random": HIGH}, density=like)
@@ -133,6 +150,18 @@ def test_units_left_out_by_the_filter_are_counted_where_there_are_any(tmp_path: 
     found = against(tmp_path / "some", BOTH, excluded=excluded)
     assert "5 of 65 units drawn" in found["Some units are left out."]
     assert "Some units are left out." not in against(tmp_path / "none", BOTH)
+
+
+def test_raters_of_the_plan_that_have_not_rated_yet_are_named(tmp_path: Path):
+    rubric = load_rubric("interpretability-1-5")
+    raters = ("model:a", "model:b", "model:c")
+    stopping = Stopping("fixed", 30)
+    plan = Plan(raters, rubric.id, rubric.digest, "features", "neurons", stopping)
+    with fabricate_run(tmp_path, {"features": 30, "neurons": 30}, contexts=0) as run:
+        declare(run, plan)
+        add_all_scores(run, "model:a", {"features": HIGH, "neurons": LOW})
+        found = {one.lead: one.text for one in objections(Material((compare(run),), (run,)))}
+    assert found["Not at its end yet."].startswith("By the plan model:b and model:c still have to")
 
 
 def test_a_comparison_that_nobody_declared_is_said_to_be_undeclared(tmp_path: Path):

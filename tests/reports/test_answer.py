@@ -197,6 +197,15 @@ def test_the_picture_draws_shares_interval_and_controls(tmp_path: Path):
     assert means == pytest.approx([3.5, 3.5, 5, 1])
 
 
+def test_the_picture_says_of_a_dot_that_it_has_no_interval(tmp_path: Path):
+    # 0.51 lies between the equivalence bounds, and nothing is found.
+    ceiling = {"features": [0, 0, 0, 0, 50], "neurons": [1, 0, 0, 0, 49], **CONTROLS}
+    shown = material(tmp_path, {"model:a": ceiling})
+    with house_style("answer"):
+        upper, _ = draw(list(shown.judgements), shown).axes
+    assert "0.51, no interval" in [text.get_text() for text in upper.texts]
+
+
 def test_the_legend_of_several_raters_stays_in_the_picture(tmp_path: Path):
     scores = {"features": HIGH, "neurons": LOW}
     raters = ("human:ann", "human:bob", "lexical", "openai:fake@127.0.0.1:34279")
@@ -342,6 +351,9 @@ def test_many_units_of_one_score_are_not_called_few(tmp_path: Path):
     against = dict(screen(tmp_path / "ceiling", top).against)
     assert "Few units." not in against
     assert against["One score for all."].startswith("model:0 gave all 60 units the same score")
+    nearly = screen(tmp_path / "nearly", {**top, "neurons": [0, 0, 0, 1, 29]})
+    assert nearly.claim == "Nearly every score of features and neurons is the same."
+    assert "Few units." not in dict(nearly.against)
     few = {"features": [0, 0, 0, 0, 2], "neurons": [2, 0, 0, 0, 0], **CONTROLS}
     assert "Few units." in dict(screen(tmp_path / "few", few).against)
 

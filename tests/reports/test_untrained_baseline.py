@@ -72,6 +72,27 @@ def test_the_claim_says_whether_it_survives(case: str, tmp_path: Path):
     assert ("Against untrained features. " in printed) is not survives  # warnings are printed
 
 
+def test_a_difference_that_does_not_matter_is_not_called_unresolved(tmp_path: Path):
+    # 8 of 150 untrained features are lower: ½ + 8/300, an interval from above ½ to below 0.55.
+    features, untrained = [0, 0, 0, 0, 150], [8, 0, 0, 0, 142]
+    arms = {"features": features, "neurons": LOW, "untrained": untrained, **CONTROLS}
+    shown = material(tmp_path, arms)
+    (judgement,) = shown.judgements
+    baseline = judgement.baseline
+    assert baseline is not None
+    assert baseline.outcome == "equivalent"
+    assert 0.5 < baseline.superiority.low < baseline.superiority.high < 0.55
+    first = answer(shown)
+    assert first is not None
+    claim = "Features score higher than neurons, but about as high as untrained features."
+    assert (first.claim, first.tone) == (claim, "plain")
+    told = dict(first.against)["An untrained model comes as far."]
+    assert told.startswith("Features and untrained features score alike: ")
+    assert title(shown).endswith("They score higher, but about as high as the untrained features.")
+    against = next(p for p in verdict(judgement, shown) if p.lead == "Against untrained features.")
+    assert "an untrained model's features score alike." in against.text
+
+
 def test_a_finding_that_does_not_survive_at_like_density_says_so_on_every_face(tmp_path: Path):
     # Half of the untrained features score 1 and fire far more rarely than any feature; the others
     # fire as often as features and score as they do.

@@ -220,7 +220,7 @@ def test_what_speaks_against_a_judge_stands_on_page_terminal_summary_and_in_json
     keep(made_check("lexical", 0.55, version="2", low=0.41), runs)
     page, terminal, judgement = told()
     assert "The rater failed its check." in page
-    assert "not better than chance" in terminal
+    assert "not shown to be better than chance" in terminal
     assert "lexical on planted units: AUC 0.55 [0.41, 1.00]" in terminal
     assert judgement["check_state"] == "chance"
 

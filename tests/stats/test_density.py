@@ -96,6 +96,16 @@ def test_both_opinions_find_a_real_difference_that_density_hides():
     assert alone.decision == "not resolved"  # one opinion does not decide
 
 
+def test_at_like_density_too_a_ceiling_that_one_unit_leaves_has_no_interval():
+    densities = np.logspace(-3, -2, 40)
+    found = density_adjusted([5] * 40, [5] * 39 + [1], densities, densities)
+    assert not found.refused
+    assert found.superiority.value == pytest.approx(0.51, abs=0.01)
+    assert found.superiority.low is None
+    assert found.superiority.note.startswith("too few units for a 95% interval")
+    assert found.decision == "not resolved"
+
+
 def test_the_odds_ratio_is_the_one_that_made_the_scores():
     # Logistic latent scores, shifted by log 3 in the first arm, whatever the density.
     rng = np.random.default_rng(4)

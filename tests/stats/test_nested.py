@@ -42,6 +42,14 @@ def test_each_run_counts_alike_however_many_units_it_has():
     assert made.superiority.n == (22, 3)
 
 
+def test_arms_with_nearly_every_score_on_one_value_have_no_interval_over_units():
+    ceiling = np.full(25, 5.0)
+    made = compare_arms(arm("a", ceiling, ceiling), arm("b", ceiling, np.append(ceiling[1:], 1.0)))
+    assert made.superiority.value == pytest.approx(0.51)  # 1 of 50 is lower: ½ + 1/100
+    assert made.superiority.low is None
+    assert made.superiority.note.startswith("too few units for a 95% interval")
+
+
 def test_swapping_the_arms_mirrors_everything():
     rng = np.random.default_rng(1)
     a = arm("a", *(scores(rng, 15, 3 + k / 2) for k in range(3)))

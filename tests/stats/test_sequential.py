@@ -126,6 +126,14 @@ def test_rules_stop_when_their_word_is_kept():
     assert not sign_is_clear(undefined).stop
 
 
+def test_a_ceiling_that_one_unit_leaves_is_not_narrow_enough_to_stop():
+    # 0.525 by one of 40: an interval of half-width 0.05 would stop `--until-width 0.1` at once.
+    found = repeated_interval([5] * 20, [5] * 19 + [1], 2.0)
+    assert found.value == pytest.approx(0.525)
+    assert not narrow_enough(found, 0.1).stop
+    assert "nearly all scores" in narrow_enough(found, 0.1).why
+
+
 def test_what_is_no_plan_is_refused():
     for fractions in ([], [0.5, 0.5], [0.0, 1.0], [0.5, 1.5]):
         with pytest.raises(BadInput, match="must ascend"):

@@ -14,6 +14,7 @@ from autointerp.stats.superiority import (
     brunner_munzel,
     cliffs_delta,
     holm,
+    holm_unfinished,
     mann_whitney,
     pairs,
     permutation_test,
@@ -249,6 +250,17 @@ def test_a_small_group_that_hides_its_spread_has_no_interval():
     assert pairs([1, 2, 3, 4, 5], [1, 2, 3] * 10).ties.low is None
 
 
+def test_two_groups_with_nearly_every_score_on_one_value_have_no_interval():
+    # Where a tenth of the second group is lower P is 0.55, and 50 such units show none, one or two
+    # with 11 %: an interval within 0.45 to 0.55 would say that no difference matters.
+    for lower in (1, 2):
+        found = superiority([5] * 50, [5] * (50 - lower) + [1] * lower)
+        assert found.low is None
+        assert found.note.startswith("too few units for a 95% interval: nearly all scores")
+    assert superiority([5] * 50, [5] * 47 + [1] * 3).low is not None
+    assert superiority([5, 5, 5, 5], [5, 5, 5, 1]).low is not None  # 7 of 8 are not nearly all
+
+
 def test_small_or_unequal_groups_are_tested_by_permutation():
     rng = np.random.default_rng(0)
     assert "permutation" in superiority_test(*[[1, 2, 4, 5] * 5] * 2, rng).method
@@ -276,6 +288,14 @@ def test_holm_equals_the_hand_calculation_and_skips_what_is_undefined():
     assert holm({}) == {}
     with pytest.raises(ValueError, match=r"1\.5"):
         holm({"a": 1.5})
+
+
+def test_tests_that_are_to_come_count_for_holm_and_reject_nothing():
+    # a: .01·4 and not ·2, for b at an interim look and two more may be 1; b: .005·4 as it is now.
+    adjusted = holm_unfinished({"a": 0.01, "b": 0.005, "c": None}, {"b"}, awaited=2)
+    assert adjusted == pytest.approx({"a": 0.04, "b": 0.02, "c": None})
+    p_values = {"a": 0.03, "b": None, "c": 0.01, "d": 0.02}
+    assert holm_unfinished(p_values, set()) == holm(p_values)
 
 
 def test_holm_equals_statsmodels():

@@ -65,3 +65,13 @@ def test_a_rater_of_one_group_alone_does_not_count():
     with pytest.raises(ValueError, match="columns"):
         van_elteren([[1, 2]], [[1, 2]], ["ann"])
     assert van_elteren([[3, 3], [3, 3]], [[3, 3], [3, 3]], ["a", "b"]).superiority.low is None
+
+
+def test_raters_of_whom_none_shows_a_spread_have_no_interval_together():
+    # One of 100 units is lower by one rater, another by the other.
+    features, neurons = np.full((50, 2), 5.0), np.full((50, 2), 5.0)
+    neurons[0, 0] = neurons[1, 1] = 1.0
+    found = van_elteren(features, neurons, ["ann", "bob"]).superiority
+    assert found.value == pytest.approx(0.51)
+    assert found.low is None
+    assert found.note.startswith("too few units for a 95% interval")

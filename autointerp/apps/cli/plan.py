@@ -191,7 +191,7 @@ def command(
         resolved.require_places()
         if n is None and job.until is None:
             tests = len(set(raters))  # Holm: the smallest p under alpha / it
-            needed = plan_units(effect, power, alpha / tests, len(scale))
+            needed = plan_units(effect, power, alpha, len(scale), tests=tests)
             job = replace(job, n=math.ceil(needed.units / (1 - lost)))
         with Show(output) as show:
             written = write_plan(job, raters, alpha, equivalence or EQUIVALENT, show)
@@ -288,8 +288,8 @@ def _print_power(
     cost = f", about {cost_usd:,.2f} US dollars" if cost_usd is not None else ""
     say(
         f"{plan.units} scored units per source find a probability of superiority of "
-        f"{plan.effect:g} with power {plan.power:.2f} (Brunner-Munzel, two-sided, alpha "
-        f"{plan.alpha:g}, scale of {plan.levels} levels).\n"
+        f"{plan.effect:g} with power {plan.power:.2f} (Brunner-Munzel and the interval, "
+        f"two-sided, alpha {plan.alpha:g}, scale of {plan.levels} levels).\n"
         f"Ask about {asked} per source, as {100 * lost:g} % may give no score: "
         f"{calls:,} calls for {sources} sources and {controls} units of each control"
         f"{f', {repeats} times each' if repeats > 1 else ''}{cost}.\n"

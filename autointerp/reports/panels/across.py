@@ -166,7 +166,8 @@ def _looks(judged: Judged) -> list[Block]:
             f"{len(again)} of these {len(readings)} had a look before, on other ratings (up to "
             f"{most} looks in the ledgers of the runs). Their {SUPERIORITY} and p-values are those "
             f"of an asymptotic confidence sequence (up to {wide:.2f} standard errors in place of "
-            "1.96), which hold at all looks; the other columns are those of one look."
+            f"{again[0].ordinary:.2f}), which hold at all looks; the other columns are those of "
+            "one look."
         )
     elif all(reading.declared for reading in readings):
         sentences.append("The intervals are those of one look.")

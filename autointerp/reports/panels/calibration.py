@@ -267,7 +267,7 @@ def _pair_table(judges: list[Calibration]) -> Table:
 def _stand_in_lead(judged: Calibration) -> str:
     return {
         "passes": f"{judged.judge} may stand in for these people.",
-        "fails": f"{judged.judge} may not stand in for these people.",
+        "fails": f"That {judged.judge} may stand in for these people is not shown.",
         "too few": f"Whether {judged.judge} may stand in for people is not known.",
     }[judged.stand_in.answer]
 
@@ -291,13 +291,19 @@ def stand_in_text(judged: Calibration) -> str:
     units = f"the {numbers.pop()} units" if len(numbers) == 1 else "units"
     if judged.drawn is not None:
         rest = f"{rest} Each unit counts alike here, though some were likelier to be drawn."
+    weak = (
+        " A fail does not show that it is worse: beside three people and 60 units, a judge that is "
+        "as good as they are fails more often than not."
+        if test.answer == "fails"
+        else ""
+    )
     shown = f"{len(won)} of {len(counted)} {'person' if len(counted) == 1 else 'people'}"
     return (
         f"{name}: {test.answer}. Each person is set beside the judge, both measured by the other "
         f"people. Against {shown} the judge is shown to come as near to the others as the person "
         "does, less ε, which is what its cost is held to be worth (p ≤ 0.05, adjusted); half of "
         "them or more is a pass. On average it is as near or nearer on "
-        f"{percent(test.advantage)} of {units} that both rated.{rest}"
+        f"{percent(test.advantage)} of {units} that both rated.{weak}{rest}"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from autointerp.errors import RubricError, UnknownName
-from autointerp.findings.comparison import Comparison
+from autointerp.findings.comparison import Comparison, awaited_raters
 from autointerp.findings.density import LIKE
 from autointerp.findings.groups import Judgement
 from autointerp.findings.subject import STAND_FOR
@@ -311,10 +311,12 @@ def families_text(material: Material) -> str:
             continue
         primary = sum(c.primary for c in contrasts)
         of = f" of run '{comparison.run}'" if material.several_runs else ""
+        awaited = len(awaited_raters(comparison.plan, comparison.judgements))
+        to_come = f", {awaited} more of the plan" if awaited else ""
         sentences.append(
             f"Holm's adjustment (1979) runs over the {count(primary, 'primary test')}{of} "
-            f"({' against '.join(comparison.primary)}, every rubric and rater) and, apart, over "
-            f"the {count(len(contrasts) - primary, 'other pair')}."
+            f"({' against '.join(comparison.primary)}, every rubric and rater{to_come}) and, "
+            f"apart, over the {count(len(contrasts) - primary, 'other pair')}."
         )
     return " ".join(sentences)
 

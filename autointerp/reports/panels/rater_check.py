@@ -19,7 +19,7 @@ TITLE = "Raters and their checks"
 NEVER = "never"
 
 STATES = {
-    "chance": "failed: not better than chance",
+    "chance": "failed: not shown better than chance",
     "weak": f"failed: under {LEAST_AUC:.2f}",
     "untold": "too few scores to tell",
     "design side": "on the design side",

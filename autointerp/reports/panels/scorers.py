@@ -58,9 +58,10 @@ def show(material: Material) -> list[Block]:
             "Hollow marks are the control: the same contexts with other units' descriptions, "
             "which should be at 0.5 (for the intruder, contexts that have no unit in common). In "
             "detection and fuzzing a score is 0.5 and what a unit's own description gets above "
-            "this control. The control "
+            "this control, cut at 0 and 1. The control "
             f"counts as at chance where an equivalence test (TOST) puts its mean within {CHANCE} ± "
-            f"{TOLERANCE}; with few units the answer is “too few to tell”. Intervals are "
+            f"{TOLERANCE}; with few units the answer is “too few to tell”. Each control is tested "
+            "by itself: of those at chance up to one in 20 is held not to be. Intervals are "
             f"at {level_text(material)}, over units; where units share calls, the control's allows "
             "for descriptions that are tried on several."
         ),

@@ -234,7 +234,8 @@ def _level(score: int, text: str) -> str:
 
 def _caption(judgement: Judgement, material: Material) -> str:
     repeats = (
-        " Repeats of a unit are averaged first, and counted at the nearest score."
+        " Repeats of a unit are averaged first, and counted at the nearest score, a half at the "
+        "higher: so bars lie above the mean."
         if judgement.repeats > 1
         else ""
     )

@@ -21,6 +21,7 @@ from autointerp.reports.words import (
     interval,
     label,
     listed,
+    missing_could_turn,
     number,
     p_value,
     percent,
@@ -206,7 +207,13 @@ def verdict(judgement: Judgement, material: Material) -> list[Prose]:
         text = score_errors_text(judgement, judgement.score_errors)
         paragraphs.append(Prose(text, lead="Scores from few contexts.", tone="warning"))
     if contrast is not None:
-        paragraphs.append(Prose(" ".join(_conditions(judgement, contrast)), lead="The conditions."))
+        paragraphs.append(
+            Prose(
+                " ".join(_conditions(judgement, contrast)),
+                lead="The conditions.",
+                tone="warning" if missing_could_turn(contrast) else "plain",
+            )
+        )
     return paragraphs
 
 
@@ -222,12 +229,14 @@ def _against_untrained(judgement: Judgement, material: Material) -> list[Prose]:
         adjusted = contrast.adjusted
         density = "" if adjusted is None else f" {density_text(contrast, adjusted)}"
         falls = judgement.survives_at_like_density is False
+        alike = contrast.outcome == "equivalent"
         says = {
             None: "",
             True: " What is found above holds against this baseline"
             + (", but not among units of like density." if falls else "."),
             False: " What is found above does not stand as a finding about what the model learnt: "
-            "an untrained model's features are not shown to score lower.",
+            "an untrained model's features "
+            + ("score alike." if alike else "are not shown to score lower."),
         }[survives if contrast is judgement.baseline else None]
         paragraphs.append(
             Prose(

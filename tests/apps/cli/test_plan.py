@@ -30,7 +30,7 @@ def test_plan_says_units_calls_and_cost(command_line: Callable[..., Any]):
     then = f"--source neurons --n {units} --controls 10 --rubric interpretability-0-3\n"
     assert then in result.out  # the scale that the units were reckoned for
     twice = command_line("plan", "--sources", "3", "--repeats", "2").out
-    assert "--source neurons --source NAME --n 56 --repeats 2\n" in twice
+    assert "--source neurons --source NAME --n 59 --repeats 2\n" in twice
 
 
 def test_a_plan_is_written_printed_and_refused_once_something_was_rated(
@@ -104,7 +104,7 @@ def test_a_plan_of_several_raters_takes_the_units_that_holm_s_adjustment_asks_fo
         result = command_line("plan", "--write", run, *named, "--lost", "0.05", "--json")
         units[run] = json.loads(result.out)["stopping"]["n"]
     assert units["one"] == math.ceil(plan_units(0.65, 0.8, 0.05, 5).units / 0.95)
-    assert units["three"] == math.ceil(plan_units(0.65, 0.8, 0.05 / 3, 5).units / 0.95)
+    assert units["three"] == math.ceil(plan_units(0.65, 0.8, 0.05, 5, tests=3).units / 0.95)
 
 
 def test_a_plan_says_how_much_of_the_corpus_its_run_reads(

@@ -45,7 +45,8 @@ def texts(folder: Path, people: int) -> tuple[str, dict[str, Table]]:
 
 def test_the_stand_in_test_says_its_answer_its_epsilon_and_why_not(tmp_path: Path):
     said, tables = texts(tmp_path / "three", 3)
-    assert "model:a may not stand in for these people." in said
+    assert "That model:a may stand in for these people is not shown." in said
+    assert "A fail does not show that it is worse" in said
     assert "ε = 0.15: fails." in said
     assert tables["stand_in"].summary
     assert tables["stand_in"].rows[0][2] == "fails"

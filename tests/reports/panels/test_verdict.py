@@ -63,6 +63,24 @@ def test_green_is_for_a_resolved_difference_with_controls_in_place_and_not_for_a
     assert "good" not in tones("alike", many)
 
 
+def test_missing_scores_that_could_take_the_answer_back_are_a_warning_on_every_face(
+    tmp_path: Path,
+):
+    scores, tones = {"features": HIGH, "neurons": LOW}, {}
+    for refused in (0, 30):
+        name = tmp_path / str(refused)
+        units = {source: sum(counts) + refused for source, counts in scores.items()}
+        missing = {source: {"refused": refused} for source in scores}
+        with fabricate_run(name, units, contexts=0) as run:
+            add_all_scores(run, "model:a", scores, missing=missing)
+            shown = of(run)
+        (told,) = [block for block in paragraphs(shown) if block.lead == "The conditions."]
+        tones[refused] = told.tone
+    # Warnings are printed in the terminal, too.
+    assert tones == {0: "plain", 30: "warning"}
+    assert "30 features and 30 neurons have no score" in told.text
+
+
 def test_the_title_fits_the_outcome(tmp_path: Path):
     pairs = {
         "They score higher.": (HIGH, LOW),
