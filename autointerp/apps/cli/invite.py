@@ -106,7 +106,7 @@ def command(
     )
     with Show(_options.Output()) as show:
         made = prepare(RUNS, wanted, show)
-    _, address = link(Tokens(RUNS), wanted, made.session, url)
+    _, address = link(Tokens(RUNS), wanted, made.session, made.asked, url)
     who = made.rater or f"up to {places} people"
     say(f"run '{run}': {who}: {parts_text(made.asked)}; {made.gold} of the items are controls",
         err=True)  # fmt: skip
