@@ -61,7 +61,7 @@ class Forecast:
     def __str__(self) -> str:
         if self.units is not None:
             return self._by_units(self.units)
-        calls = f"{self.calls:,} calls"
+        calls = count(self.calls, "call")
         if self.tokens_in is None or self.tokens_out is None:
             return calls
         tokens = f"about {self.tokens_in:,} tokens in and {self.tokens_out:,} out"

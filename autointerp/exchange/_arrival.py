@@ -566,7 +566,8 @@ class _Arrival:
             notes.append(self.counts.unlike)
         dead = sum(n for (_, outcome), n in self.counts.units.items() if outcome == "dead")
         if dead:
-            notes.append(f"{dead:,} units fire in none of their contexts and cannot be rated.")
+            none = "unit fires in none of its" if dead == 1 else "units fire in none of their"
+            notes.append(f"{dead:,} {none} contexts and cannot be rated.")
         return notes
 
 

@@ -55,6 +55,7 @@ from autointerp.stats.superiority import (
 )
 from autointerp.stats.van_elteren import Combined
 from autointerp.store.run import Run
+from autointerp.text import count
 
 Weight = Literal["subject", "caution", "refusal"]
 
@@ -828,7 +829,7 @@ def _refusal(rater: str, pair: tuple[str, str], held: Mapping[str, _Held]) -> st
     alike = a.kind == "all" and _drawn_alike(*(held[run].comparison for run in pair))
     if apart > (ENOUGH_ALIKE if a.kind == "all" else 0) and not alike:
         return (
-            f"{rater} was shown up to {a.contexts} contexts of a unit in '{pair[0]}' and "
+            f"{rater} was shown up to {count(a.contexts, 'context')} of a unit in '{pair[0]}' and "
             f"{b.contexts} in '{pair[1]}'; scores of {names} rest on different evidence"
         )
     if a.tokens != b.tokens:

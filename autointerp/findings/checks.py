@@ -29,9 +29,10 @@ from autointerp.questions.rubric import Rubric
 from autointerp.stats import ranks
 from autointerp.stats.results import or_none
 from autointerp.stats.stacked import auc_gain
-from autointerp.stats.superiority import superiority
+from autointerp.stats.superiority import LEAST_OFF_MODE, superiority
 from autointerp.store.run import RUNS, Run
 from autointerp.store.tables import now
+from autointerp.text import count
 
 LEAST_AUC = 0.7  # of a judge whose scores are worth reading
 LEVELS = {1: "on the token", 2: "by its place", 3: "by meaning"}
@@ -46,18 +47,19 @@ GROUPS: dict[str, tuple[Grade, ...]] = {
 class Auc:
     """Probability that a clean unit scores over another, ties at half, with its 95 % interval.
 
-    All None where too little was rated to tell.
+    All None where too little was rated to tell; `note` says why a value has no interval.
     """
 
     value: float | None
     low: float | None
     high: float | None
+    note: str = ""
 
     def __str__(self) -> str:
         if self.value is None:
             return "too few ratings"
         if self.low is None:
-            return f"{self.value:.2f}"
+            return f"{self.value:.2f}" + (f", no interval ({self.note})" if self.note else "")
         return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
@@ -268,10 +270,18 @@ def injection(
 def _auc(kit: Sequence[KitItem], values: dict[str, Any], others: Collection[str]) -> Auc:
     clean = [values[o.item.id] for o in kit if o.grade == "clean" and o.item.id in values]
     rest = [values[o.item.id] for o in kit if o.grade in others and o.item.id in values]
+    return clean_over(clean, rest)
+
+
+def clean_over(clean: Sequence[float], rest: Sequence[float]) -> Auc:
+    """Return how often clean units score over the rest. Fewer than `LEAST_OFF_MODE` clean units
+    have no interval, separated or not: it would hold nearly all values."""
     if not clean or not rest:
         return Auc(None, None, None)
     found = superiority(clean, rest)
-    return Auc(found.value, found.low, found.high)
+    if len(clean) < LEAST_OFF_MODE:
+        return Auc(found.value, None, None, count(len(clean), "clean unit"))
+    return Auc(found.value, found.low, found.high, found.note if found.low is None else "")
 
 
 def added(
@@ -297,10 +307,7 @@ def added(
     def auc_of(scores: Sequence[float]) -> Auc:
         over = [score for score, is_clean in zip(scores, clean, strict=True) if is_clean]
         under = [score for score, is_clean in zip(scores, clean, strict=True) if not is_clean]
-        if not over or not under:
-            return Auc(None, None, None)
-        found = superiority(over, under)
-        return Auc(found.value, found.low, found.high)
+        return clean_over(over, under)
 
     whole = [probability(row, ()) for row, _ in kept]
     told = {}

@@ -492,7 +492,6 @@ class Resolved:
         """Raise what would stop the rater, before units are harvested for it."""
         require_price(self.rater, self.job.policy.budget_usd)
         self.prepare_rater()
-        require_rates(self.rater, self.question)
         for judge in judges(self.rater):
             if isinstance(judge, ServedRater):
                 judge.require_key()
@@ -500,9 +499,10 @@ class Resolved:
     def prepare_rater(self) -> None:
         """Have a rater that is made of others read what its check has learned.
 
-        Raises RaterError where it was not checked, BadInput where calls are to be submitted to a
-        batch API that it lacks.
+        Raises RaterError where it or a member does not rate units so, or it was not checked;
+        BadInput where calls are to be submitted to a batch API that it lacks.
         """
+        require_rates(self.rater, self.question)  # before a panel is sent to a check
         if self.job.batch:
             from autointerp.engine.batches import batch_rater
 

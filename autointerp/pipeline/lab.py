@@ -111,14 +111,15 @@ def measured(
     `needs_ok`, BadInput where none of the units can be.
     """
     module = load_lab(lab)
-    on(Step(f"{lab} measures {count(len(units), 'unit')}"))
     asked = set(units)
     design = design_of(lab, options, units)
     done = run.measured_units(lab, design) & asked
     pending = [unit for unit in units if unit not in done]
-    if done and pending:
-        on(Step(f"{lab} has {count(len(done), 'unit')} already and goes on"))
+    if done:
+        goes_on = " and goes on" if pending else ""
+        on(Step(f"{lab} has {count(len(done), 'unit')} already{goes_on}"))
     if pending:
+        on(Step(f"{lab} measures {count(len(pending), 'unit')}"))
         rows = measure(module, run, units, pending, options)
         returned(rows, Iterable, f"lab '{lab}': run()")  # type: ignore[type-abstract]
         label = count(len(pending), "unit")

@@ -55,6 +55,7 @@ from autointerp.raters._served import ServedRaterBase
 from autointerp.raters.local import LocalRater
 from autointerp.records import Item, ItemContext, Reply, Request
 from autointerp.stats.ranks import auc
+from autointerp.text import count
 
 WHAT = "a language model"
 EXAMPLE = "openai:m"
@@ -214,8 +215,10 @@ class Judgement:
         silent = silent_marks(explain, held, self.rng)
         if len(held) < LEAST_HELD or len(silent) < LEAST_HELD or len(shown) < LEAST_NAMED:
             return _failure(
-                f"too little evidence: {len(firing)} contexts that fire and {len(silent)} silent "
-                f"ones in `explain`, {LEAST_HELD + LEAST_NAMED} and {LEAST_HELD} are needed"
+                "too little evidence: "
+                f"{count(len(firing), 'context that fires', 'contexts that fire')} and "
+                f"{count(len(silent), 'silent one')} in `explain`, {LEAST_HELD + LEAST_NAMED} and "
+                f"{LEAST_HELD} are needed"
             )
         competing: list[Candidate] = []
         if self.detector.with_rules:
@@ -253,8 +256,8 @@ class Judgement:
         silent = silent_marks(score, firing, self.rng)
         if min(len(firing), len(silent)) < LEAST_HELD:
             return _failure(
-                f"too little evidence: {len(firing)} firing and {len(silent)} silent places in "
-                f"`score`, {LEAST_HELD} of each are needed"
+                f"too little evidence: {count(len(firing), 'firing place')} and "
+                f"{count(len(silent), 'silent place')} in `score`, {LEAST_HELD} of each are needed"
             )
         chances = yield from self.chances(first, [*firing, *silent])
         auroc, error = auroc_with_error(chances[: len(firing)], chances[len(firing) :])

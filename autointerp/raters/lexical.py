@@ -29,6 +29,7 @@ from autointerp.raters._evidence import Evidence, Mask, score_of
 from autointerp.raters._rules import Rule, learn, measure, rule_in_words
 from autointerp.records import Item, Reply, Request
 from autointerp.stats.ranks import auc
+from autointerp.text import count
 
 WHAT = "a fixed rule on words and no language model"
 OPTIONS = ()
@@ -161,9 +162,9 @@ def _evidence(contexts: Sequence[dict[str, Any]]) -> Evidence:
 
 def _held_out(explain: Evidence, score: Evidence, body: dict[str, Any]) -> Reply:
     """Return the judgement of a rule learnt on one split and measured on the other."""
-    count = body["alternatives"]
-    rule = learn(explain, count)
-    figures = measure(rule, score, count)
+    alternatives = body["alternatives"]
+    rule = learn(explain, alternatives)
+    figures = measure(rule, score, alternatives)
     firing, silent = score.weights()
     where = np.zeros(len(firing), dtype=bool)
     for alternative in rule:
@@ -200,8 +201,10 @@ def _in_turns(contexts: Sequence[dict[str, Any]], body: dict[str, Any], lack: st
     silent_count = int((~evidence.firing).sum())
     if sum(fires) < LEAST_IN_ALL or silent_count < LEAST_SILENT:
         return _failure(
-            f"too little evidence: {sum(fires)} contexts that fire and {silent_count} silent "
-            f"positions in all, at least {LEAST_IN_ALL} and {LEAST_SILENT} are needed"
+            "too little evidence: "
+            f"{count(sum(fires), 'context that fires', 'contexts that fire')} and "
+            f"{count(silent_count, 'silent position')} in all, at least {LEAST_IN_ALL} and "
+            f"{LEAST_SILENT} are needed"
         )
     fold = np.zeros(len(contexts), dtype=np.int64)
     for part in (np.array(fires), ~np.array(fires)):
@@ -270,11 +273,11 @@ def _lack(evidence: Evidence) -> str | None:
     silent = int((~evidence.firing).sum())
     if firing < LEAST_FIRING or contexts < LEAST_CONTEXTS:
         return (
-            f"{firing} firing positions in {contexts} contexts, "
+            f"{count(firing, 'firing position')} in {count(contexts, 'context')}, "
             f"at least {LEAST_FIRING} in {LEAST_CONTEXTS} are needed"
         )
     if silent < LEAST_SILENT:
-        return f"{silent} silent positions, at least {LEAST_SILENT} are needed"
+        return f"{count(silent, 'silent position')}, at least {LEAST_SILENT} are needed"
     return None
 
 

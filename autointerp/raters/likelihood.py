@@ -41,7 +41,7 @@ from autointerp.raters.local import (
 )
 from autointerp.records import Item, ItemContext, Reply, Request
 from autointerp.stats.ranks import auc
-from autointerp.text import CONTROL
+from autointerp.text import CONTROL, count
 
 WHAT = "a language model"
 OPTIONS = ()
@@ -200,7 +200,8 @@ def draw_lines(contexts: Sequence[ItemContext], rng: np.random.Generator) -> dic
     for split in ("explain", "score"):
         for kind, drawn in (("firing", firing[split]), ("silent", silent[split])):
             if len(drawn) < LEAST:
-                return {"lack": f"{len(drawn)} {kind} contexts in `{split}`, {LEAST} are needed"}
+                few = count(len(drawn), f"{kind} context")
+                return {"lack": f"{few} in `{split}`, {LEAST} are needed"}
     lists: dict[str, Any] = {"firing_lists": [], "neutral_lists": []}
     for _ in range(SEEDS):
         for name, pool in (("firing_lists", firing), ("neutral_lists", silent)):

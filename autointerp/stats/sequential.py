@@ -28,6 +28,7 @@ from autointerp.stats.superiority import (
     hides_spread,
     superiority_ends,
 )
+from autointerp.text import count
 
 Spending = Literal["power 2", "O'Brien-Fleming", "Pocock"]
 
@@ -310,7 +311,8 @@ def narrow_enough(interval: Statistic, half_width: float) -> Stop:
     _check_width(half_width)
     fewest = min(interval.n)
     if fewest < LEAST_A_SOURCE:
-        return Stop(False, f"{fewest} units a source; at least {LEAST_A_SOURCE} before a stop")
+        few = count(fewest, "unit")
+        return Stop(False, f"{few} a source; at least {LEAST_A_SOURCE} before a stop")
     if interval.low is None or interval.high is None:
         return Stop(False, interval.note)
     half = (interval.high - interval.low) / 2
@@ -326,7 +328,8 @@ def sign_is_clear(interval: Statistic) -> Stop:
     """
     fewest = min(interval.n)
     if fewest < LEAST_A_SOURCE:
-        return Stop(False, f"{fewest} units a source; at least {LEAST_A_SOURCE} before a stop")
+        few = count(fewest, "unit")
+        return Stop(False, f"{few} a source; at least {LEAST_A_SOURCE} before a stop")
     if interval.low is None or interval.high is None:
         return Stop(False, interval.note)
     if interval.low > 0.5 or interval.high < 0.5:

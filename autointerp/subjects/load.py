@@ -12,12 +12,21 @@ from autointerp.files import check_readable_twice
 from autointerp.settings import SubjectSettings
 from autointerp.subjects import Subject, file_digest
 from autointerp.subjects.corpora._documents import Length
-from autointerp.subjects.places import EMBEDDED, check_device, is_one_layer, require_places
+from autointerp.subjects.places import (
+    EMBEDDED,
+    check_device,
+    is_one_layer,
+    no_trained_sae,
+    require_places,
+)
 
 if TYPE_CHECKING:
     from autointerp.subjects.autoencoder import Encoder
+    from autointerp.subjects.formats import LoadedAutoencoder
 
-ONE_LAYER_TAKES = ("model", "site", "sae", "untrained", "tokenizer", "corpus", "device")
+ONE_LAYER_TAKES = (
+    "model", "site", "sae", "check_sae", "untrained", "tokenizer", "corpus", "device",
+)  # fmt: skip
 RECORDED_TAKES = (
     "model", "site", "sae", "sae_format", "subtract_b_dec", "input_scale", "k", "sae_layout",
     "check_sae", "device",
@@ -69,14 +78,11 @@ def load_sae_alone(settings: SubjectSettings) -> Encoder | None:
     subject's. Raises SubjectError if it is missing or broken.
     """
     if is_one_layer(settings.model):
-        from autointerp.subjects.autoencoder import load_autoencoder
+        loaded = _one_layer_sae(_embedded(settings) if settings.model == "embedded" else settings)
+    else:
+        from autointerp.subjects.assembled import sae_of
 
-        if settings.model == "embedded":
-            settings = _embedded(settings)
-        return load_autoencoder(Path(settings.sae)) if settings.sae else None
-    from autointerp.subjects.assembled import sae_of
-
-    loaded = sae_of(settings)
+        loaded = sae_of(settings)
     return None if loaded is None else loaded.sae
 
 
@@ -87,6 +93,7 @@ def _embedded(settings: SubjectSettings) -> SubjectSettings:
         sae=settings.sae or str(EMBEDDED / "sae.safetensors"),
         tokenizer=str(EMBEDDED / "tokenizer.json"),
         corpus=settings.corpus or str(EMBEDDED / "corpus.npz"),
+        check_sae=settings.check_sae,
         untrained=settings.untrained,
         device=settings.device,
     )
@@ -103,7 +110,6 @@ def _check_taken(settings: SubjectSettings, taken: tuple[str, ...], what: str) -
 def _one_layer_subject(
     name: str, settings: SubjectSettings, beside: Subject | None = None
 ) -> Subject:
-    from autointerp.subjects.autoencoder import load_autoencoder
     from autointerp.subjects.one_layer import OneLayerSite, load_one_layer
     from autointerp.subjects.tokenizers import load_tokenizer, vocabulary_digest
     from autointerp.subjects.untrained import load_one_layer_twin, twin_digest, twin_record
@@ -116,13 +122,10 @@ def _one_layer_subject(
     model_path = Path(settings.model)
     paths = {
         "tokenizer": Path(settings.tokenizer or model_path.parent / "tokenizer.json"),
-        "sae": Path(settings.sae) if settings.sae else None,
         "corpus": Path(settings.corpus),
     }
     if not settings.corpus:
         raise SettingsError("[subject] names no corpus; give the path of a tokens file")
-    assert paths["tokenizer"] is not None
-    assert paths["corpus"] is not None
     if beside is not None and isinstance(beside.model, OneLayerSite):
         model = beside.model.transformer
     else:
@@ -133,11 +136,11 @@ def _one_layer_subject(
             f"{paths['tokenizer']} has {tokenizer.size} tokens, {model_path} "
             f"{model.config.vocabulary}: give files of one training run"
         )
-    sae = load_autoencoder(paths["sae"], settings.device) if paths["sae"] else None
-    if sae is not None and sae.d_in != model.config.d_mlp:
+    loaded = _one_layer_sae(settings)
+    if loaded is not None and loaded.sae.d_in != model.config.d_mlp:
         raise SubjectError(
-            f"{paths['sae']} reads {sae.d_in} activations, the site has {model.config.d_mlp}; "
-            "give an SAE of this model"
+            f"{loaded.path} reads {loaded.sae.d_in} activations, the site has "
+            f"{model.config.d_mlp}; give an SAE of this model"
         )
     documents = load_documents(paths["corpus"])
     if len(documents.tokens) and int(documents.tokens.max()) >= model.config.vocabulary:
@@ -145,8 +148,10 @@ def _one_layer_subject(
             f"{paths['corpus']} holds token ids beyond the model's vocabulary; "
             "tokenise it with this model's tokenizer"
         )
-    files = {"model": model_path, "sae": paths["sae"], "corpus": paths["corpus"]}
-    digests = {part: file_digest(path) for part, path in files.items() if path is not None}
+    digests = {"model": file_digest(model_path)}
+    if loaded is not None:
+        digests["sae"] = file_digest(loaded.path)
+    digests["corpus"] = file_digest(paths["corpus"])
     if paths["tokenizer"].parent != EMBEDDED:  # the package's own is what it is
         digests["tokenizer"] = vocabulary_digest(tokenizer.texts)
     twin = _twin_folder(name, settings)
@@ -160,13 +165,15 @@ def _one_layer_subject(
         site=settings.site,
         d_site=model.config.d_mlp,
         signed=False,
-        sae=sae,
+        sae=None if loaded is None else loaded.sae.to(settings.device),
         special=frozenset({0, 1}),
         token_texts=tokenizer.texts,
         cut=lambda length, rows: cut_windows(documents, length, bos=0, pad=1, rows=rows),
         longest=model.config.context,
         device=settings.device,
         digests=digests,
+        loaded=loaded,
+        notes=() if loaded is None else loaded.notes,
         length=lambda: Length(len(documents.tokens), exact=True),
         tokenise=tokenizer.tokenise,
         bos=0,
@@ -174,6 +181,19 @@ def _one_layer_subject(
         if twin is None
         else cache(lambda: load_one_layer_twin(twin, model, settings.site, settings.device)),
     )
+
+
+def _one_layer_sae(settings: SubjectSettings) -> LoadedAutoencoder | None:
+    """Return the SAE of a one-layer model, None for none. Raises SubjectError if it is broken."""
+    from autointerp.subjects.formats import Flags, load_sae
+
+    if not settings.sae:
+        return None
+    path = Path(settings.sae)
+    file = path / "sae.safetensors" if path.is_dir() else path
+    if not file.exists():
+        raise no_trained_sae(file)
+    return load_sae(file, "autointerp", Flags(strict=settings.check_sae))
 
 
 def _twin_folder(name: str, settings: SubjectSettings) -> Path | None:

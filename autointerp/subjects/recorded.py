@@ -162,5 +162,7 @@ def recorded_subject(settings: SubjectSettings) -> Subject:
         device=settings.device,
         digests=digests,
         begins_with_bos=True,  # no first token of a window is a sink of attention
+        loaded=loaded,
+        notes=() if loaded is None else loaded.notes,
         length=lambda: Length(len(recording.texts), exact=True),
     )

@@ -346,7 +346,7 @@ def test_a_unit_that_never_fires_is_kept_as_dead(tmp_path: Path, runs: Path):
     assert counts.units == {("probes", "eligible"): 1, ("probes", "dead"): 1}
     with open_run("r", folder=runs, read_only=True) as run:
         notes = run.rows("SELECT notes FROM imported")[0][0]
-    assert notes == ["1 units fire in none of their contexts and cannot be rated."]
+    assert notes == ["1 unit fires in none of its contexts and cannot be rated."]
 
 
 def test_a_document_that_explains_and_scores_is_refused(tmp_path: Path, runs: Path):
@@ -390,6 +390,12 @@ def test_a_unit_alone_in_its_file_is_lent_nothing(tmp_path: Path, runs: Path):
 
 
 # ----------------------------------------------------------------------------- the command line
+
+
+def test_one_context_is_counted_as_one(tmp_path: Path, command_line: Call):
+    one = table(tmp_path / "one.parquet", rows_of("1", "probes")[:1])
+    result = command_line("import", one, "--run", "mine")
+    assert "run 'mine': 1 probes; 1 context, read as contexts" in result.out
 
 
 def test_all_that_was_imported_is_rated_without_subject_or_numbers(

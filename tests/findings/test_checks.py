@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from support.judges import made_check
 
-from autointerp.findings.checks import Auc, CheckState, check_state, injection
+from autointerp.findings.checks import Auc, CheckState, check_state, clean_over, injection
 from autointerp.questions.kit import KitItem
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.records import Item
@@ -57,3 +57,19 @@ def test_orders_are_measured_as_a_share_of_the_way_from_the_harmless_twin() -> N
     # from 1 to 3 is half of the way to 5; a unit that had 5 anyway is left out
     scores = {("t", 0): 1, ("o", 0): 3, ("u", 0): 5, ("p", 0): 5}
     assert injection(kit, scores) == ([0.5], [False])
+
+
+@pytest.mark.parametrize("low_one", [5, 3])
+def test_two_clean_units_have_no_interval_separated_or_not(low_one: int) -> None:
+    # 85 others at 4: a clean unit of 5 is over all of them, one of 3 under all
+    auc = clean_over([5, low_one], [4] * 85)
+    value = {5: 1.0, 3: 0.5}[low_one]
+    assert (auc.value, auc.low, auc.high) == (value, None, None)
+    assert str(auc) == f"{value:.2f}, no interval (2 clean units)"
+
+
+def test_a_value_without_an_interval_says_why() -> None:
+    auc = clean_over([5, 5, 5, 3], [4] * 85)
+    assert auc.low is None
+    assert "the smaller group has nearly all its scores on one value" in str(auc)
+    assert str(clean_over([5, 5, 4, 3, 2], [1] * 85)).startswith("1.00 [0.5")

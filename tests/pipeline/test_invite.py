@@ -1,5 +1,6 @@
 """Invitations: how many of which units, and the link."""
 
+import re
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -133,7 +134,7 @@ def _rate_all(runs: Path, journal: str) -> set[str]:
 
 
 def test_the_command_prints_a_link_that_opens_nothing_but_the_own_sitting(command_line, own_runs):
-    told = command_line("invite", "tiny", "--rater", "ann", "--items", 8, "--no-corpus-text",
+    told = command_line("invite", "tiny", "--rater", "ann", "--items", 500, "--no-corpus-text",
                         "--url", "https://rate.example.org")  # fmt: skip
     assert told.code == 0, told.err
     assert "human:ann: " in told.err
@@ -142,6 +143,9 @@ def test_the_command_prints_a_link_that_opens_nothing_but_the_own_sitting(comman
     assert (link.netloc, link.path) == ("rate.example.org", "/rate/")
     token = Tokens(own_runs).find(parse_qs(link.query)["token"][0])
     assert (token.role, token.run, token.rater) == ("rater", "tiny", "human:ann")
+    asked = re.search(r"(\d+) items to rate", told.err)  # the run holds fewer than 500
+    assert asked is not None
+    assert token.label == f"interpretability-1-5, {asked[1]} items"
     assert (own_runs / "tiny" / "journals" / token.details["journal"]).is_file()
 
 

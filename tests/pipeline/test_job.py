@@ -11,7 +11,7 @@ import pytest
 
 import autointerp
 from autointerp.engine.loop import RatingPolicy
-from autointerp.errors import BadInput, RunMismatch, UnknownName
+from autointerp.errors import BadInput, RaterError, RunMismatch, UnknownName
 from autointerp.people.session import Sitting
 from autointerp.pipeline.events import Event, Harvesting, Note, RunOpened
 from autointerp.pipeline.job import Job, Resolved, default_subject, sources_by_role
@@ -147,3 +147,13 @@ def test_a_harvest_reports_its_tokens_as_events(tiny_settings, events, tmp_path)
 def test_a_person_is_not_asked_without_a_way_to_show_the_questions(tiny_run, tiny_run_name):
     with pytest.raises(BadInput, match="pass `ask=`"):
         autointerp.rate(Job(rater="human:ann", run=tiny_run_name, runs=tiny_run))
+
+
+@pytest.mark.parametrize("rater", ["embed:x", "panel:lexical,embed:x"])
+def test_a_rater_that_rates_no_units_is_refused_by_its_name_also_as_a_member(
+    tmp_path: Path, rater: str
+):
+    resolved = Resolved(Job("features", rater=rater, runs=tmp_path))
+    # Not `never checked`: a check could not help.
+    with pytest.raises(RaterError, match=r"^embed:x cannot answer 'interpretability-1-5'"):
+        resolved.prepare_rater()

@@ -133,12 +133,22 @@ def test_a_lab_that_was_stopped_keeps_whole_units_and_measures_none_of_them_agai
     # Of five units that it came to, the third has no row, and the last may have had another.
     assert sorted(kept) == sorted(first.measured[place] for place in (0, 1, 3))
     lab = next(labs)
-    result = run_lab("counting", "tiny", runs=own_runs)
+    events = []
+    result = run_lab("counting", "tiny", runs=own_runs, on=events.append)
+    pending = result.units - 3
+    assert [str(event) for event in events if isinstance(event, Step)] == [
+        "counting has 3 units already and goes on",
+        f"counting measures {pending} units",
+    ]
     assert set(second.measured).isdisjoint(kept)
     assert {row["unit_id"] for row in result.rows} >= set(kept) | {second.measured[0]}
     assert result.without == 1
     lab = next(labs)
-    assert run_lab("counting", "tiny", runs=own_runs) == result
+    events.clear()
+    assert run_lab("counting", "tiny", runs=own_runs, on=events.append) == result
+    assert [str(event) for event in events if isinstance(event, Step)] == [
+        f"counting has {result.units} units already"
+    ]
     assert third.measured == []
 
 

@@ -23,6 +23,7 @@ import typer
 
 from autointerp import __version__, extensions
 from autointerp.apps import cli as commands
+from autointerp.apps._faults import fault_text
 from autointerp.errors import AutointerpError, BadInput
 from autointerp.settings import check_number
 from autointerp.text import visible
@@ -228,10 +229,14 @@ def _show_usage(error: typer.TyperException) -> int:
     if context is not None and message == context.get_help():
         print(message)
         return error.exit_code
-    refused: list[Any] = getattr(error.__cause__, "errors", list)()  # pydantic keeps the value
-    value = f" (got {refused[0]['input']!r})" if refused else ""
+    refused: list[Any] = getattr(error.__cause__, "errors", list)()  # of pydantic
+    parameter: Any = getattr(error, "param", None)
+    if refused and parameter is not None:
+        name = parameter.get_error_hint().split(" / ")[0].strip("'")
+        value = refused[0]["input"]
+        message = f"{name} {value}: {fault_text(refused[0]).removeprefix(f'{value!r} ')}"
     command = context.command_path if context else "autointerp"
-    return _fail(f"{message.rstrip('.')}{value}; see `{command} --help`", error.exit_code)
+    return _fail(f"{message.rstrip('.')}; see `{command} --help`", error.exit_code)
 
 
 def _storage_text(error: OSError) -> str:

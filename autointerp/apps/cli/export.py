@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import typer
 
 from autointerp.apps.cli import _options, say
+from autointerp.text import count
 
 if TYPE_CHECKING:
     from autointerp.store.run import Run
@@ -68,7 +69,7 @@ def command(
         subject = opened.settings.subject.name
         rows = _write_to_stdout(opened, to, what) if out is None else _write(opened, to, what, out)
     place = "standard output" if out is None else out
-    amount = f"{rows} {'contexts' if to in CONTEXTS else 'rows'}"
+    amount = count(rows, "context" if to in CONTEXTS else "row")
     say(f"{place}: {amount} of run '{run}', subject {subject}", err=True)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from autointerp.apps.cli import _options, say
+from autointerp.text import count
 
 
 def command(
@@ -71,7 +72,7 @@ def command(
         f"{n:,} {source}" + ("" if outcome == "eligible" else f" that never fire ({outcome})")
         for (source, outcome), n in sorted(counts.units.items())
     )
-    say(f"run '{run}': {units}; {counts.contexts:,} contexts, read as {counts.form}")
+    say(f"run '{run}': {units}; {count(counts.contexts, 'context')}, read as {counts.form}")
     if counts.unlike:
         say(f"note: {counts.unlike}")
     if counts.borrowed_for:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from autointerp.apps.cli import _options, say
+from autointerp.text import count
 
 
 def command(
@@ -25,7 +26,7 @@ def command(
     from autointerp.pipeline.returned import take_back
 
     taken = take_back(run, file, on=lambda event: say(str(event), err=True))
-    say(f"{file}: {taken.new} new answers" if taken.new else f"{file}: nothing new")
+    say(f"{file}: {count(taken.new, 'new answer')}" if taken.new else f"{file}: nothing new")
     if taken.waits:
         say("the next command that takes in answers has them, such as `report`", err=True)
     say(f"run '{run}', subject {taken.subject}", err=True)

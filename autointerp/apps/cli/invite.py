@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from autointerp.apps.cli import _options, say
+from autointerp.text import count
 
 
 def command(
@@ -106,8 +107,8 @@ def command(
     )
     with Show(_options.Output()) as show:
         made = prepare(RUNS, wanted, show)
-    _, address = link(Tokens(RUNS), wanted, made.session, url)
-    who = made.rater or f"up to {places} people"
+    _, address = link(Tokens(RUNS), wanted, made.session, made.asked, url)
+    who = made.rater or f"up to {count(places, 'person', 'people')}"
     say(f"run '{run}': {who}: {parts_text(made.asked)}; {made.gold} of the items are controls",
         err=True)  # fmt: skip
     if crowd is not None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from autointerp.apps.cli import _options, say
+from autointerp.text import count
 
 
 def command(
@@ -61,7 +62,7 @@ def command(
     session = planned_session.session
     say(f"run '{run}', subject {subject}", err=True)
     say(
-        f"{output}: {len(session.to_rate)} items on {session.rubric.id}, "
+        f"{output}: {count(len(session.to_rate), 'item')} on {session.rubric.id}, "
         f"{planned_session.gold} of them gold, {len(session.training)} more for practice; "
         f"{parts_text(parts_of(session))}"
     )

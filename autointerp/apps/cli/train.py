@@ -12,6 +12,7 @@ import typer
 
 from autointerp.apps.cli import _options
 from autointerp.errors import BadInput
+from autointerp.text import count
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,7 +89,8 @@ def tokens(
     documents = tokenise(read_texts(text), load_tokenizer(out / "tokenizer.json").backend)
     documents.save(out / f"{name}.npz")
     Console().print(
-        f"{out / name}.npz: {len(documents.tokens):,} tokens, {len(documents):,} documents"
+        f"{out / name}.npz: {count(len(documents.tokens), 'token')}, "
+        f"{count(len(documents), 'document')}"
     )
 
 

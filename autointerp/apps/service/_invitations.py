@@ -5,16 +5,18 @@ No web framework is needed here: the command line invites with the same function
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
 from autointerp.apps.service._tokens import Token, Tokens, check_days
 from autointerp.errors import BadInput
-from autointerp.people.session import Sitting
+from autointerp.people.session import Part, Sitting
 from autointerp.pipeline.events import On, ignore
 from autointerp.pipeline.invite import Invitation, invite
 from autointerp.records import check_person
+from autointerp.text import count
 
 MOST_TEXT = 20_000  # characters of a consent
 
@@ -90,12 +92,18 @@ def prepare(runs: Path, wanted: Wanted, on: On = ignore) -> Invitation:
 
 
 def link(
-    tokens: Tokens, wanted: Wanted, session: str, url: str, key: str = ""
+    tokens: Tokens,
+    wanted: Wanted,
+    session: str,
+    asked: Mapping[Part, int],
+    url: str,
+    key: str = "",
 ) -> tuple[Token, str]:
     """Return a new token for a prepared session, and the address that opens it.
 
-    `url` is the service's address as the invited reach it. With `crowd`, the address ends in ID,
-    which stands for what the platform puts there. `key` is the digest of an idempotency key.
+    `asked` is what the session asks, which may be less than is wanted. `url` is the service's
+    address as the invited reach it. With `crowd`, the address ends in ID, which stands for what the
+    platform puts there. `key` is the digest of an idempotency key.
     """
     details = {"code": wanted.code, "return_url": wanted.return_url, "consent": wanted.consent}
     if wanted.crowd:
@@ -112,7 +120,7 @@ def link(
         "rater",
         run=wanted.run,
         rater=wanted.name or "human:anyone",
-        label=f"{wanted.rubric}, {wanted.items} items",
+        label=f"{wanted.rubric}, {count(asked.get('ratings', 0), 'item')}",
         days=wanted.days,
         details=details,
     )

@@ -16,6 +16,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 
+from autointerp.apps._faults import fault_text
 from autointerp.errors import (
     AutointerpError,
     BadInput,
@@ -231,5 +232,5 @@ def _first_fault(errors: Any) -> str:
             return f"the body is no JSON object, or not said to be one; {JSON}"
         value = "…" if place.lower().endswith("key") else repr(error.get("input"))
         short = value if len(value) <= 80 else f"{value[:79]}…"
-        return f"{place} = {short}: {error['msg']}; /openapi.json says what is taken"
+        return f"{place} = {short}: {fault_text(error)}; /openapi.json says what is taken"
     return "the request cannot be read; /openapi.json says what is taken"

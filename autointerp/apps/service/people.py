@@ -117,7 +117,9 @@ async def _invite(
         dataclasses.asdict(wanted),
         "try again without corpus_text, or by `autointerp invite`",
     )
-    token, address = link(service.tokens, wanted, said["session"], service.base_url, digest)
+    token, address = link(
+        service.tokens, wanted, said["session"], said["asked"], service.base_url, digest
+    )
     return models.Invitation(
         **_invited(token, service).model_dump(),
         link=address,

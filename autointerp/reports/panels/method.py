@@ -231,8 +231,8 @@ def _explained(material: Material) -> Iterator[Block]:
         for name, task in sorted(of_task):
             by_source = [asked for asked in comparison.explained if asked.explainer == name]
             units = listed([f"{asked.units:,} {plural(asked.source)[1]}" for asked in by_source])
-            most = max(asked.most_contexts for asked in by_source)
-            text = f"was asked about {units}, each shown by {most} contexts at most, none held out"
+            most = count(max(asked.most_contexts for asked in by_source), "context")
+            text = f"was asked about {units}, each shown by {most} at most, none held out"
             if task == EXPLAIN_LOGITS.id:
                 shown_effects = [
                     plural(asked.source)[1] for asked in by_source if asked.with_effects

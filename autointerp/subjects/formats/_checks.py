@@ -92,15 +92,16 @@ def _of_l0(loaded: LoadedAutoencoder, found: Measured) -> Iterator[tuple[str, bo
             )
         return
     promised = loaded.l0
+    said = f"{round(promised or 0, 2):g}"
     if promised and l0 > NOTED * promised:
         yield (
-            f"{count}, its files say {promised:g}: either a TopK or a threshold was read as "
+            f"{count}, its files say {said}: either a TopK or a threshold was read as "
             f"plain ReLU, or the inputs are not those it was trained on; {REMEDY}",
             l0 > GROSS * promised,
         )
     elif promised and l0 < promised / NOTED:
         yield (
-            f"{count}, its files say {promised:g}: the inputs are probably not those it was "
+            f"{count}, its files say {said}: the inputs are probably not those it was "
             f"trained on; {REMEDY}",
             l0 < promised / GROSS,
         )

@@ -1,4 +1,4 @@
-"""autointerp's own format: one safetensors file, as `autointerp train sae` writes it."""
+"""autointerp's own format: one safetensors file, as `autointerp train` writes it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from pathlib import Path
 
 from autointerp.subjects.autoencoder import load_autoencoder
 from autointerp.subjects.formats._tensors import Flags, LoadedAutoencoder, safetensors_header
+from autointerp.subjects.places import RECORD
+
+TRAINED = "sae.safetensors"  # the file that the record of the training beside it is about
 
 
 def _file(path: Path) -> Path:
-    return path / "sae.safetensors" if path.is_dir() else path
+    return path / TRAINED if path.is_dir() else path
 
 
 def recognises(path: Path) -> bool:
@@ -18,9 +21,21 @@ def recognises(path: Path) -> bool:
 
 
 def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
-    """Return the SAE; the file says nothing of model or site.
+    """Return the SAE, with the latents a token that the record of its training beside it says.
 
-    Raises SubjectError if it is truncated or lacks a tensor.
+    Raises SubjectError if it is truncated or lacks a tensor, or if the record cannot be read.
     """
-    sae = load_autoencoder(_file(path))
-    return LoadedAutoencoder(sae, "autointerp", path, l0=sae.k)
+    file = _file(path)
+    sae = load_autoencoder(file)
+    if file.name != TRAINED or not (file.parent / RECORD).exists():
+        return LoadedAutoencoder(sae, "autointerp", path, l0=sae.k)
+    from autointerp.subjects.training.recipe import read_record
+
+    l0 = sae.k or read_record(file.parent).measures.get("l0")
+    return LoadedAutoencoder(
+        sae,
+        "autointerp",
+        path,
+        l0=float(l0) if isinstance(l0, int | float) and l0 > 0 else None,
+        has_training=True,
+    )

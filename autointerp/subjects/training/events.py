@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from autointerp.text import count
+
 
 @dataclass(frozen=True)
 class Resumed:
@@ -43,7 +45,7 @@ class FeaturesReset:
     count: int
 
     def __str__(self) -> str:
-        return f"step {self.step}: {self.count} dead features reset"
+        return f"step {self.step}: {count(self.count, 'dead feature')} reset"
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,11 @@ def test_a_text_becomes_a_tokenizer_a_transformer_and_an_sae(command_line: Call,
     trained = command_line("train", "sae", "--steps", 8, "--features", 24)
     lines = trained.out.splitlines()
     # After 1/8, 1/4, 3/8 and 1/2 of 8 steps.
-    resets = [line.split(":")[0] for line in lines if line.endswith("dead features reset")]
+    resets = [
+        line.split(":")[0]
+        for line in lines
+        if line.endswith((" dead features reset", " dead feature reset"))
+    ]
     assert resets == ["step 1", "step 2", "step 3", "step 4"]
     assert any(line.startswith("sae 8/8  loss ") for line in lines)
     assert "  loss recovered" in trained.out

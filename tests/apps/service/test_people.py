@@ -41,7 +41,9 @@ def test_an_invitation_is_made_used_listed_and_ended(
     assert made.status_code == 201, made.text
     said = made.json()
     assert said["rater"] == "human:ann"
-    assert re.search(r"\d+ items to rate", said["asked"])
+    asked = re.search(r"\d+ items(?= to rate)", said["asked"])
+    assert asked is not None
+    assert said["label"] == f"interpretability-1-5, {asked[0]}"
     link = urlsplit(said["link"])
     assert (link.netloc, link.path) == ("127.0.0.1:8731", "/rate/")
 
@@ -88,6 +90,7 @@ def test_what_is_no_invitation_is_refused_before_anything_is_made(
     answer = client.post("/v1/runs/tiny/invitations", json=wrong)
     assert answer.status_code == status
     assert answer.json()["remedy"]
+    assert "Input should" not in answer.text  # the words of a library
     assert len(tokens.all()) == before
 
 
