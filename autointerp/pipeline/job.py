@@ -427,19 +427,6 @@ class Resolved:
             return {name: min(n, self.held[name][0]) for name, n in wanted.items()}
         return wanted
 
-    def deviations(self, plan: Plan) -> tuple[str, ...]:
-        """Return in what the job differs from the run's plan, a clause each."""
-        question = self.question
-        units = dict.fromkeys(self.sources, self.n)
-        return plan.deviations(
-            self.rater.name,
-            question.id,
-            question.digest,
-            units,
-            self.job.repeats,
-            self.stopping,
-        )
-
     def require_places(self) -> None:
         """Raise where a file that the subject's settings name is not there, before torch loads."""
         if not self.is_imported:
