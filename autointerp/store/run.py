@@ -67,7 +67,7 @@ from autointerp.store.tables import (
 )
 from autointerp.store.units import Units
 from autointerp.subjects.provenance import changed_part
-from autointerp.text import statuses_text
+from autointerp.text import count, statuses_text
 
 if TYPE_CHECKING:
     from autointerp.subjects import Subject
@@ -476,8 +476,8 @@ def _recover(run: Run) -> tuple[str, ...]:
     kept = set_aside(file)
     lines = ", ".join(str(number) for number in recovered.damaged[:5])
     return (
-        f"run '{run.name}': {len(recovered.damaged)} lines of {REPLIES} cannot be read "
-        f"(line {lines}), and the replies in them are lost; the rest was taken in, and the file "
+        f"run '{run.name}': {count(len(recovered.damaged), 'line')} of {REPLIES} cannot be "
+        f"read (line {lines}), and the replies there are lost; the rest was taken in, and the file "
         f"is kept as {kept.name}",
     )
 
