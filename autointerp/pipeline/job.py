@@ -23,9 +23,8 @@ from autointerp.raters import (
     ComposedRater,
     Rater,
     RaterOptions,
-    ServedRater,
-    judges,
     load_rater,
+    require_keys,
     require_rates,
     require_used,
 )
@@ -479,9 +478,7 @@ class Resolved:
         """Raise what would stop the rater, before units are harvested for it."""
         require_price(self.rater, self.job.policy.budget_usd)
         self.prepare_rater()
-        for judge in judges(self.rater):
-            if isinstance(judge, ServedRater):
-                judge.require_key()
+        require_keys(self.rater)
 
     def prepare_rater(self) -> None:
         """Have a rater that is made of others read what its check has learned.

@@ -74,6 +74,7 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 CHECKS = ".checks"  # beside the runs: what is known of raters
+STORE = "store"  # in it, what they answered
 TOKENS = ".tokens"  # beside the runs: token ids of their corpora, which can be deleted
 IMPORTED = "imported"  # the subject of runs whose units come from files
 IN_MEMORY = "in memory"  # and of those whose model a program had in memory
@@ -496,8 +497,8 @@ def open_checks(folder: Path = RUNS) -> Run:
     with contextlib.suppress(OSError):  # said when the run is made
         checks.parent.mkdir(parents=True, exist_ok=True)
         checks.mkdir(PRIVATE_FOLDER, exist_ok=True)
-    there = run_exists(checks / "store")
-    return open_run("store", None if there else RunSettings(), folder=checks)
+    there = run_exists(checks / STORE)
+    return open_run(STORE, None if there else RunSettings(), folder=checks)
 
 
 def connect(path: Path, read_only: bool, copy: Path | None = None) -> duckdb.DuckDBPyConnection:
