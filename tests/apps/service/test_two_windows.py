@@ -20,11 +20,12 @@ from support.browser import Watched, expect, playwright
 from support.fabricate import fabricate_run
 
 from autointerp.apps.service._tokens import Tokens
-from autointerp.findings.comparison import compare
+from autointerp.findings.agreement import agreements
 from autointerp.people.ingest import ingest_journals
 from autointerp.people.journal import read_journal
 from autointerp.people.session import Sitting
 from autointerp.pipeline.invite import invite
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.store.run import open_run
 from autointerp.text import ON_PAGE, visible
 
@@ -181,11 +182,10 @@ def test_two_people_rate_at_once_and_a_killed_server_costs_neither_an_answer(
             practised = len(person.typed) - rated - guessed
             assert practised == 4
             assert rated == guessed + round(guessed * 0.2)
-        studied = {item for (item,) in run.rows("SELECT item_id FROM unit_item"
-                                                " WHERE NOT is_control")}  # fmt: skip
-        # The agreement that the report shows is that of what was typed.
-        (both,) = (pair for pair in compare(run).people if pair.kind == "people")
-    shared = sorted(first_ratings["ann"].keys() & first_ratings["bob"].keys() & studied)
+        # The agreement is that of what was typed; on controls, too, as few others are shared.
+        pairs = agreements(run, load_rubric("interpretability-1-5"), controls=True)
+        (both,) = (pair for pair in pairs if pair.kind == "people")
+    shared = sorted(first_ratings["ann"].keys() & first_ratings["bob"].keys())
     typed = [[given[item] for item in shared] for given in first_ratings.values()]
     counts = np.histogram2d(*typed, bins=np.arange(0.5, 6))[0]  # one bin a score, 1 to 5
     kappa = cohens_kappa(counts, wt="quadratic", return_results=False)
