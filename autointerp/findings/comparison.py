@@ -327,23 +327,22 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
             short=short.get((digest, rater), {}),
         )
         if judgement.decisive is not None:
-            compared = _compared(judgement, judgement.decisive)
-            test = judgement.decisive.test
-            reading, look = take_look(run, compared, plan, level, verb, test)
+            decisive = judgement.decisive
+            compared = _compared(judgement, decisive)
+            reading, look = take_look(run, compared, plan, level, verb, decisive.test)
             looks.append(look)
-            beside, of_beside = judgement.beside, reading
-            if beside is not None:
-                compared = _compared(judgement, beside)
-                of_beside, look = _look_beside(run, compared, beside.test, reading, verb)
-                looks.append(look)
-            contrasts = tuple(
-                _as_read(contrast, groups, of_beside if contrast is beside else reading)
-                if contrast is judgement.decisive
-                or not (groups[contrast.first].is_control or groups[contrast.second].is_control)
-                else contrast
-                for contrast in contrasts
-            )
-            judgement = replace(judgement, contrasts=contrasts, reading=reading)
+            as_read = []
+            for contrast in contrasts:
+                own = reading
+                if contrast is not decisive:
+                    if groups[contrast.first].is_control or groups[contrast.second].is_control:
+                        as_read.append(contrast)
+                        continue
+                    compared = _compared(judgement, contrast)
+                    own, look = _look_beside(run, compared, contrast.test, reading, verb)
+                    looks.append(look)
+                as_read.append(_as_read(contrast, groups, own))
+            judgement = replace(judgement, contrasts=tuple(as_read), reading=reading)
         judgements.append(judgement)
     judgements = list(_adjusted(judgements, plan))
     scorers = []

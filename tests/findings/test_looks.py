@@ -72,8 +72,8 @@ def test_the_same_ratings_looked_at_twice_are_one_look_and_new_ones_another(run:
     assert comparison.looks[0] == look  # a line stays as it was written
 
 
-def test_the_untrained_baseline_has_looks_of_its_own(tmp_path: Path):
-    """Whether a finding survives it stands in the headline; so new units of it alone are a look."""
+def test_every_pair_of_studied_sources_has_looks_of_its_own(tmp_path: Path):
+    """New untrained units alone are a look at each pair of theirs, and none at the verdict's."""
     sources = {"features": 20, "neurons": 20, "untrained": 30}
     with fabricate_run(tmp_path, sources, contexts=0) as run:
         rate_ten(run, 0)
@@ -90,6 +90,7 @@ def test_the_untrained_baseline_has_looks_of_its_own(tmp_path: Path):
         assert {pair: len(looks) for pair, looks in of_pair.items()} == {
             ("features", "neurons"): 1,
             ("features", "untrained"): 3,
+            ("neurons", "untrained"): 3,
         }
         last = of_pair["features", "untrained"][-1]
         assert (last.number, last.n, last.rule) == (3, (10, 30), "undeclared")
@@ -100,6 +101,11 @@ def test_the_untrained_baseline_has_looks_of_its_own(tmp_path: Path):
         assert shown.low == pytest.approx(repeated_interval(*groups, wide).low)
         assert (shown.low, shown.high) == (last.low, last.high)
         assert judgement.beside.test.p_value == last.p
+        (other,) = (
+            c for c in judgement.contrasts if (c.first, c.second) == ("neurons", "untrained")
+        )
+        assert other.superiority.method.startswith("asymptotic confidence sequence")
+        assert other.test.p_value == of_pair["neurons", "untrained"][-1].p
         # Looks at the verdict's pair widen it as before.
         rate_ten(run, 10)
         (later,) = compare(run).judgements
