@@ -30,6 +30,7 @@ from autointerp.findings.agreement import (
     text_asked_for,
     within_raters,
 )
+from autointerp.findings.answers import unit_scores
 from autointerp.findings.attributed import Attributed, attributions_of
 from autointerp.findings.blinding import Blinding, blindings
 from autointerp.findings.calibration import Calibration, Shown, calibrations, unlike_draw
@@ -37,7 +38,7 @@ from autointerp.findings.cover import Cover, covers_of
 from autointerp.findings.descriptions import (
     ScorerResult,
     SpecificityResult,
-    scorer_results_of,
+    scorer_results,
     specificity_results_of,
 )
 from autointerp.findings.groups import (
@@ -346,13 +347,12 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
         judgements.append(judgement)
     judgements = list(_adjusted(judgements, plan))
     scorers = []
-    for result in scorer_results_of(run, level):
+    for result in scorer_results(unit_scores(run), pair, level):
         if result.contrast is not None:
             compared = _compared_scores(result)
             reading, look = take_look(run, compared, None, level, verb, NO_TEST)
             looks.append(look)
-            contrast = reading.interval(*compared.scores)
-            result = replace(result, contrast=contrast, reading=reading)
+            result = replace(result, contrast=reading.interval(*compared.scores), reading=reading)
         scorers.append(result)
 
     def look_by_people(compared: Compared, estimate: Estimate) -> Reading:

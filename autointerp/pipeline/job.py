@@ -354,7 +354,7 @@ class Resolved:
         """The rubric."""
         return load_rubric(self.job.rubric)
 
-    def require_about_descriptions(self) -> None:
+    def refuse_options_of_descriptions(self) -> None:
         """Raise BadInput for what a rating under a rubric about units has no use for: whose
         descriptions, or on how many contexts each."""
         job = self.job

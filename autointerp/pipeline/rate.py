@@ -132,7 +132,7 @@ def rate(job: Job, on: On = ignore, ask: Ask | None = None) -> RateResult | SitR
     RunLocked if another process has the run open, StorageError if the disk is full.
     """
     resolved = Resolved(job)
-    resolved.require_about_descriptions()
+    resolved.refuse_options_of_descriptions()
     _refuse_rule(resolved)
     if job.by_person:
         from autointerp.pipeline.sit import rate_by_person
@@ -154,7 +154,7 @@ def rate(job: Job, on: On = ignore, ask: Ask | None = None) -> RateResult | SitR
 def forecast(job: Job) -> RateForecast | Forecast | SitForecast:
     """Return what `rate` would do and what it would cost; nothing is made or asked."""
     resolved = Resolved(job)
-    resolved.require_about_descriptions()
+    resolved.refuse_options_of_descriptions()
     _refuse_rule(resolved)
     if job.by_person:
         from autointerp.pipeline.sit import forecast_sitting

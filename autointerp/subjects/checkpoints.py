@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from autointerp.errors import BadInput, MissingSetting, SubjectError
-from autointerp.settings import plain
+from autointerp.settings import plain_number
 from autointerp.subjects.assembled import sae_digest
 from autointerp.subjects.autoencoder import SparseAutoencoder
 from autointerp.subjects.formats import Flags, LoadedAutoencoder, load_sae
@@ -158,7 +158,7 @@ def _read_weights(sae: Any, flags: Flags, config: Mapping[str, Any]) -> LoadedAu
 
 def _json_number(value: Any) -> Any:
     """Return a number of NumPy or torch as JSON has it. Raises TypeError for anything else."""
-    number = plain(value)
+    number = plain_number(value)
     if number is value:
         raise TypeError(f"a value of type {type(value).__name__} is no JSON")
     return number
@@ -215,7 +215,7 @@ def _plain_attributes(sae: Any) -> Iterator[tuple[str, Any]]:
         yield f"{name}:", type(part).__name__
         for key, value in sorted(getattr(part, "__dict__", {}).items()):
             if isinstance(value, PLAIN) and key not in OF_TORCH and not _is_changing(key, value):
-                yield f"{name}:{key}", plain(value)
+                yield f"{name}:{key}", plain_number(value)
 
 
 def _is_changing(name: str, value: Any) -> bool:

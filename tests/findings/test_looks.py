@@ -11,7 +11,6 @@ from support.unit_scores import unit
 import autointerp.findings.comparison as comparison_module
 from autointerp.findings.answers import UnitScore
 from autointerp.findings.comparison import compare
-from autointerp.findings.descriptions import scorer_results
 from autointerp.findings.looks import Compared, Look, compared_in, looks_of, read, stopped_at
 from autointerp.findings.plan import Plan, Stopping, declare
 from autointerp.questions.rubric_files import load_rubric
@@ -443,9 +442,7 @@ def test_the_comparison_of_scored_descriptions_is_a_look_too(
 ):
     rate_ten(run, 0)
     scores: list[UnitScore] = []
-    monkeypatch.setattr(
-        comparison_module, "scorer_results_of", lambda run, level: scorer_results(scores)
-    )
+    monkeypatch.setattr(comparison_module, "unit_scores", lambda run: scores)
 
     def score(n: int) -> None:
         scores.extend(unit(k, False, 0.6 + k / 100, "features") for k in range(n))

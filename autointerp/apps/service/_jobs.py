@@ -175,7 +175,7 @@ class Asked:
             max_n=self.max_n,
         )
         if self.verb == "rate":
-            Resolved(job).require_about_descriptions()
+            Resolved(job).refuse_options_of_descriptions()
         return replace(job, policy=replace(job.policy, control=control))
 
     def _given(self) -> dict[str, Any]:
