@@ -269,7 +269,7 @@ def load_settings(subject: str, seed: int | None = None) -> RunSettings:
         settings = read_settings(path)
     if seed is None:
         return settings
-    seed = plain(seed)
+    seed = plain_number(seed)
     _check_range(f"--seed {seed}", "", "seed", seed)
     return replace(settings, seed=seed)
 
@@ -322,22 +322,22 @@ def byte_count(size: int | str) -> int:
     return value
 
 
-def plain(value: Any) -> Any:
+def plain_number(value: Any) -> Any:
     """Return a number of NumPy or torch as Python's own, which JSON and DuckDB take; other values
     as they are."""
     return value.item() if hasattr(value, "item") and not getattr(value, "ndim", 0) else value
 
 
 def plain_fields(given: Any) -> None:
-    """Put `plain` values into a dataclass that a caller made; called by its `__post_init__`."""
+    """Put Python's numbers into a dataclass that a caller made; called by its `__post_init__`."""
     for one in fields(given):
         value = getattr(given, one.name)
         if hasattr(value, "item"):
-            object.__setattr__(given, one.name, plain(value))
+            object.__setattr__(given, one.name, plain_number(value))
 
 
 def check_fields(given: Any, section: str) -> None:
-    """Put `plain` values into a settings dataclass, and check each; called by its `__post_init__`.
+    """Put Python's numbers into a settings dataclass, check each; called by its `__post_init__`.
 
     Raises SettingsError, naming the key.
     """

@@ -141,6 +141,8 @@ class RunContrast:
         reading: How this look may be read: where no sweep's plan declares it, from the second look
             on, `superiority` and `test` are those of a confidence sequence. All other figures are
             those of one look.
+        elsewhere: Digest of the sweep's plan by which the ledgers hold this very look, where it is
+            read without that plan: its p is adjusted for all contrasts of the sweep.
     """
 
     first: ArmOfRuns
@@ -154,6 +156,7 @@ class RunContrast:
     adjusted: DensityAdjusted | None = None
     equivalence: tuple[float, float] = EQUIVALENT
     holm_p: float | None = None
+    elsewhere: str = ""
 
     @property
     def outcome(self) -> Decision:
@@ -624,6 +627,7 @@ def _contrast(
     contrast = RunContrast(
         first, second, found.superiority, found.pairs, found.test, found.over, reading, bounded,
         adjusted, equivalence,
+        elsewhere=look.plan if plan is None and look.rule != "undeclared" else "",
     )  # fmt: skip
     return contrast, look
 

@@ -30,7 +30,7 @@ from autointerp.stats import ranks
 from autointerp.stats.results import or_none
 from autointerp.stats.stacked import auc_gain
 from autointerp.stats.superiority import LEAST_OFF_MODE, superiority
-from autointerp.store.run import RUNS, Run
+from autointerp.store.run import CHECKS, RUNS, Run
 from autointerp.store.tables import now
 from autointerp.text import count
 
@@ -359,7 +359,7 @@ def check_state(check: CheckResult | None, versions: Collection[str | None]) -> 
 def checks_file(rater: str, runs: Path = RUNS) -> Path:
     """Return the file of a rater's results, one JSON object a line, the latest last."""
     slug = re.sub(r"[^A-Za-z0-9.-]+", "_", rater)[:60]
-    return runs / ".checks" / f"{slug}-{hashlib.sha256(rater.encode()).hexdigest()[:8]}.jsonl"
+    return runs / CHECKS / f"{slug}-{hashlib.sha256(rater.encode()).hexdigest()[:8]}.jsonl"
 
 
 def keep(result: CheckResult, runs: Path) -> None:

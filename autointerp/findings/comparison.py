@@ -30,6 +30,7 @@ from autointerp.findings.agreement import (
     text_asked_for,
     within_raters,
 )
+from autointerp.findings.answers import unit_scores
 from autointerp.findings.attributed import Attributed, attributions_of
 from autointerp.findings.blinding import Blinding, blindings
 from autointerp.findings.calibration import Calibration, Shown, calibrations, unlike_draw
@@ -37,7 +38,7 @@ from autointerp.findings.cover import Cover, covers_of
 from autointerp.findings.descriptions import (
     ScorerResult,
     SpecificityResult,
-    scorer_results_of,
+    scorer_results,
     specificity_results_of,
 )
 from autointerp.findings.groups import (
@@ -327,33 +328,31 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
             short=short.get((digest, rater), {}),
         )
         if judgement.decisive is not None:
-            compared = _compared(judgement, judgement.decisive)
-            test = judgement.decisive.test
-            reading, look = take_look(run, compared, plan, level, verb, test)
+            decisive = judgement.decisive
+            compared = _compared(judgement, decisive)
+            reading, look = take_look(run, compared, plan, level, verb, decisive.test)
             looks.append(look)
-            beside, of_beside = judgement.beside, reading
-            if beside is not None:
-                compared = _compared(judgement, beside)
-                of_beside, look = _look_beside(run, compared, beside.test, reading, verb)
-                looks.append(look)
-            contrasts = tuple(
-                _as_read(contrast, groups, of_beside if contrast is beside else reading)
-                if contrast is judgement.decisive
-                or not (groups[contrast.first].is_control or groups[contrast.second].is_control)
-                else contrast
-                for contrast in contrasts
-            )
-            judgement = replace(judgement, contrasts=contrasts, reading=reading)
+            as_read = []
+            for contrast in contrasts:
+                own = reading
+                if contrast is not decisive:
+                    if groups[contrast.first].is_control or groups[contrast.second].is_control:
+                        as_read.append(contrast)
+                        continue
+                    compared = _compared(judgement, contrast)
+                    own, look = _look_beside(run, compared, contrast.test, reading, verb)
+                    looks.append(look)
+                as_read.append(_as_read(contrast, groups, own))
+            judgement = replace(judgement, contrasts=tuple(as_read), reading=reading)
         judgements.append(judgement)
     judgements = list(_adjusted(judgements, plan))
     scorers = []
-    for result in scorer_results_of(run, level):
+    for result in scorer_results(unit_scores(run), pair, level):
         if result.contrast is not None:
             compared = _compared_scores(result)
             reading, look = take_look(run, compared, None, level, verb, NO_TEST)
             looks.append(look)
-            contrast = reading.interval(*compared.scores)
-            result = replace(result, contrast=contrast, reading=reading)
+            result = replace(result, contrast=reading.interval(*compared.scores), reading=reading)
         scorers.append(result)
 
     def look_by_people(compared: Compared, estimate: Estimate) -> Reading:

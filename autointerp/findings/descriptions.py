@@ -145,13 +145,10 @@ class ScorerResult:
         return None
 
 
-def scorer_results_of(run: Run, level: float | None = None) -> list[ScorerResult]:
-    """Return what a run's scorers say of its descriptions, compared for the pair of its plan.
-
-    `level`: Nominal coverage of intervals; None for the plan's.
-    """
+def scorer_results_of(run: Run) -> list[ScorerResult]:
+    """Return what a run's scorers say of its descriptions, by the pair and level of its plan."""
     plan = plan_of(run)
-    return scorer_results(unit_scores(run), primary_pair(plan), level or level_of(plan))
+    return scorer_results(unit_scores(run), primary_pair(plan), level_of(plan))
 
 
 def scorer_results(

@@ -22,7 +22,7 @@ from autointerp.pipeline.job import say_opened
 from autointerp.pipeline.lab import SAVE_EVERY_S
 from autointerp.records import Unit
 from autointerp.stats.ranks import spearman
-from autointerp.stats.results import or_none
+from autointerp.stats.results import or_none, too_few
 from autointerp.store.run import RUNS, Run, open_run
 from autointerp.subjects import Subject
 from autointerp.subjects.interventions import ChangeableModel
@@ -62,7 +62,7 @@ class SourceEffects:
 
     Attributes:
         pearson, spearman: Of attribution and ablation over units and positions; None where fewer
-            than 3 are active or either does not vary.
+            than 5 are active or either does not vary.
         stored: How many are of units that the run holds, which are stored in it.
     """
 
@@ -159,7 +159,7 @@ def attribute(
             exact = [effect.ablation for effect in effects]
             found = SourceEffects(
                 name, shown, _correlation(linear, exact),
-                or_none(spearman(linear, exact)) if len(exact) > 2 else None, len(rows),
+                None if too_few(len(exact)) else or_none(spearman(linear, exact)), len(rows),
             )  # fmt: skip
             _store(opened, subject, question, prompt, found)
             measured.append(found)
@@ -253,8 +253,8 @@ def _ranks(values: Sequence[float]) -> list[int]:
 
 
 def _correlation(x: Sequence[float], y: Sequence[float]) -> float | None:
-    """Return Pearson's correlation; None for fewer than 3 pairs, or if either does not vary."""
-    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+    """Return Pearson's correlation; None for fewer than 5 pairs, or if either does not vary."""
+    if too_few(len(x)) or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
     return float(np.corrcoef(x, y)[0, 1])
 

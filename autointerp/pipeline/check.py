@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+from autointerp.engine.budget import require_price
 from autointerp.engine.composed import member_answers
 from autointerp.engine.work import RatingPolicy, rate_items
 from autointerp.errors import BadInput, RaterError
@@ -23,11 +24,12 @@ from autointerp.raters import (
     MemberAnswer,
     Rater,
     judges,
+    require_keys,
     require_rates,
     version_of,
 )
 from autointerp.records import Item
-from autointerp.store.run import RUNS, Run, open_checks
+from autointerp.store.run import CHECKS, RUNS, STORE, Run, open_checks, run_exists
 from autointerp.text import exact_dollars
 
 MOST_PER_GRADE = 500
@@ -49,7 +51,8 @@ def check_rater(
     result says what each of them adds.
 
     Raises BadInput for a kit under 4 units a grade, or a rubric that shows a description, for the
-    kit has none; RaterError where the budget ends before the kit does.
+    kit has none, or a budget without a price; RaterError where a key is not there, before anything
+    is made, and where the budget ends before the kit does.
     """
     if not 4 <= per_grade <= MOST_PER_GRADE:
         raise BadInput(f"--per-grade {per_grade}: at least 4, and at most {MOST_PER_GRADE}")
@@ -58,6 +61,9 @@ def check_rater(
             f"rubric '{rubric.id}' asks about a description, and planted units have none"
         )
     require_rates(rater, rubric)
+    require_price(rater, None if policy is None else policy.budget_usd)
+    if not run_exists(runs / CHECKS / STORE):  # else perhaps nothing is left to ask
+        require_keys(rater)
     progress = tell_asking(f"check {rater.name}", on)
     with open_checks(runs) as store:
         if isinstance(rater, ComposedRater):

@@ -11,6 +11,7 @@ import numpy as np
 from autointerp.errors import BadInput, TooFewUnits
 from autointerp.findings.concepts import POOL, SIZES, Concepts, measure_concepts
 from autointerp.findings.known import FOUND
+from autointerp.findings.plan import level_of, plan_of
 from autointerp.pipeline.asked import check_concepts
 from autointerp.pipeline.events import Harvesting, Note, On, Step, ignore
 from autointerp.pipeline.job import say_opened
@@ -97,7 +98,7 @@ def concepts(
             )
             found = measure_concepts(
                 opened.name, subject, candidates, given, labels, settings, opened.settings.seed,
-                over, tuple(dict.fromkeys(sizes)),
+                over, tuple(dict.fromkeys(sizes)), level_of(plan_of(opened)),
                 progress=lambda label, read: on(
                     Harvesting(label, read, total, exact=True, verb="concepts")
                 ),

@@ -24,6 +24,7 @@ from autointerp.findings.cover import (
     answers_of,
     cover_of,
 )
+from autointerp.findings.plan import level_of, plan_of
 from autointerp.labs._prompts import token_ids, token_strings
 from autointerp.pipeline.asked import asked_concepts, judge_of_concepts
 from autointerp.pipeline.events import (
@@ -217,7 +218,7 @@ def cover(
             )
             for concept, occurring in zip(listed, counts, strict=True)
         ]
-        found = cover_of(run.name, source, name, tokens, made)
+        found = cover_of(run.name, source, name, tokens, made, level_of(plan_of(run)))
         concepts_said = [
             {
                 "concept": one.name,

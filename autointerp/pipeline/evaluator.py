@@ -31,7 +31,7 @@ from autointerp.settings import (
     SampleSettings,
     SubjectSettings,
     check_count,
-    plain,
+    plain_number,
 )
 from autointerp.stats.results import Statistic
 from autointerp.store.run import (
@@ -182,7 +182,7 @@ class Evaluator:
                 f"name={name!r}: give up to {LONGEST} letters, digits, '.', '_' and '-'; runs are "
                 "called NAME-neurons and NAME-step-STEP"
             )
-        n, controls, seed = plain(n), plain(controls), plain(seed)
+        n, controls, seed = plain_number(n), plain_number(controls), plain_number(seed)
         for option, number, least in (("n", n, 2), ("controls", controls, 0), ("seed", seed, 0)):
             check_count(f"{option}={number!r}", number, least)
         if not isinstance(judge, str):

@@ -23,9 +23,8 @@ from autointerp.raters import (
     ComposedRater,
     Rater,
     RaterOptions,
-    ServedRater,
-    judges,
     load_rater,
+    require_keys,
     require_rates,
     require_used,
 )
@@ -355,7 +354,7 @@ class Resolved:
         """The rubric."""
         return load_rubric(self.job.rubric)
 
-    def require_about_descriptions(self) -> None:
+    def refuse_options_of_descriptions(self) -> None:
         """Raise BadInput for what a rating under a rubric about units has no use for: whose
         descriptions, or on how many contexts each."""
         job = self.job
@@ -427,19 +426,6 @@ class Resolved:
             return {name: min(n, self.held[name][0]) for name, n in wanted.items()}
         return wanted
 
-    def deviations(self, plan: Plan) -> tuple[str, ...]:
-        """Return in what the job differs from the run's plan, a clause each."""
-        question = self.question
-        units = dict.fromkeys(self.sources, self.n)
-        return plan.deviations(
-            self.rater.name,
-            question.id,
-            question.digest,
-            units,
-            self.job.repeats,
-            self.stopping,
-        )
-
     def require_places(self) -> None:
         """Raise where a file that the subject's settings name is not there, before torch loads."""
         if not self.is_imported:
@@ -492,9 +478,7 @@ class Resolved:
         """Raise what would stop the rater, before units are harvested for it."""
         require_price(self.rater, self.job.policy.budget_usd)
         self.prepare_rater()
-        for judge in judges(self.rater):
-            if isinstance(judge, ServedRater):
-                judge.require_key()
+        require_keys(self.rater)
 
     def prepare_rater(self) -> None:
         """Have a rater that is made of others read what its check has learned.

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any, overload
 from autointerp.engine.batches import BatchCounts, Forgotten, collect_batches, forget_batches
 from autointerp.engine.forecast import Forecast, forecast_calls
 from autointerp.errors import BadInput, UnknownName
-from autointerp.findings.plan import plan_of
 from autointerp.pipeline.ask import ask_pending, common_reasons
 from autointerp.pipeline.events import Note, On, Step, Waiting, ignore
 from autointerp.pipeline.guess import GuessResult, ask_guesses, require_model, unguessed_of
 from autointerp.pipeline.harvest import draw
 from autointerp.pipeline.job import Job, Resolved, run_for
 from autointerp.pipeline.rate_result import RateResult, reason_texts
-from autointerp.pipeline.until import not_pending, rate_until, say_deviations
+from autointerp.pipeline.until import deviations, not_pending, rate_until, say_deviations
 from autointerp.questions.guess import guess_rubric
 from autointerp.questions.items import make_items
 from autointerp.raters import load_rater
@@ -46,6 +45,7 @@ class RateForecast:
         cache_bytes: What the site's activations may take beside the run; 0 keeps none.
         guesses: The blinding check's calls; None where it is not asked for.
         new: What a run would be of that is not there yet, in words; empty of one that is.
+        deviations: In what the rating would differ from the run's plan, a line each.
     """
 
     run: str
@@ -61,6 +61,7 @@ class RateForecast:
     cache_bytes: int = 0
     guesses: Forecast | None = None
     new: str = ""
+    deviations: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         missing = ", ".join(f"{n} {name}" for name, n in self.missing.items()) or "nothing"
@@ -78,7 +79,9 @@ class RateForecast:
         )
         if self.guesses is not None:
             text += f"; would then ask what they are: {self.guesses}"
-        return f"{text}; fewer where the rule stops before: {self.until}" if self.until else text
+        if self.until:
+            text += f"; fewer where the rule stops before: {self.until}"
+        return "\n".join([text, *self.deviations])
 
     def as_json(self) -> dict[str, Any]:
         """Return the forecast as JSON values."""
@@ -129,7 +132,7 @@ def rate(job: Job, on: On = ignore, ask: Ask | None = None) -> RateResult | SitR
     RunLocked if another process has the run open, StorageError if the disk is full.
     """
     resolved = Resolved(job)
-    resolved.require_about_descriptions()
+    resolved.refuse_options_of_descriptions()
     _refuse_rule(resolved)
     if job.by_person:
         from autointerp.pipeline.sit import rate_by_person
@@ -151,7 +154,7 @@ def rate(job: Job, on: On = ignore, ask: Ask | None = None) -> RateResult | SitR
 def forecast(job: Job) -> RateForecast | Forecast | SitForecast:
     """Return what `rate` would do and what it would cost; nothing is made or asked."""
     resolved = Resolved(job)
-    resolved.require_about_descriptions()
+    resolved.refuse_options_of_descriptions()
     _refuse_rule(resolved)
     if job.by_person:
         from autointerp.pipeline.sit import forecast_sitting
@@ -203,9 +206,7 @@ def _rate_units(resolved: Resolved, on: On) -> RateResult:
             counts, until = rate_until(run, resolved, drawn, on)
             wanted = {**wanted, **dict.fromkeys(resolved.pair, until.n)}
         else:
-            plan = plan_of(run)
-            if plan is not None:
-                say_deviations(run, plan, resolved, on)
+            say_deviations(run, resolved, on)
             ids = [
                 identifier
                 for units in drawn.values()
@@ -237,12 +238,14 @@ def _forecast_units(resolved: Resolved) -> RateForecast:
     resolved.prepare_rater()
     items = sum(wanted.values()) * job.repeats
     rated_once = unguessed = 0
+    deviate: tuple[str, ...] = ()
     try:
         with open_to_read(job.run, job.runs) as run:
             units = {name: run.sampled(name, n) for name, n in wanted.items()}
             drawn = {name: len(of) for name, of in units.items()}
             asked = [*chain.from_iterable(units.values())]
             rated = not_pending(run, resolved, asked, job.repeats)
+            deviate = deviations(run, resolved)
             if job.guess:
                 rated_once = not_pending(run, resolved, asked, 1)
                 unguessed = unguessed_of(run, rubric, rater)
@@ -270,6 +273,7 @@ def _forecast_units(resolved: Resolved) -> RateForecast:
         cache_bytes=job.cache_bytes or 0,
         guesses=guesses,
         new=resolved.new,
+        deviations=deviate,
     )
 
 

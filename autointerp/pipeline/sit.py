@@ -34,6 +34,7 @@ from autointerp.pipeline.harvest import draw
 from autointerp.pipeline.job import Resolved, open_job, sources_by_role
 from autointerp.pipeline.patience import patiently
 from autointerp.pipeline.sit_pack import Ask, SitResult, result_of
+from autointerp.pipeline.until import deviations, say_deviations
 from autointerp.records import check_person
 from autointerp.store.run import Run, open_run
 from autointerp.store.snapshots import open_to_read
@@ -56,6 +57,7 @@ class SitForecast:
         practice, repeats, guesses: Questions beside one for each unit.
         tokens: Tokens of the corpus that are read at most; 0 for all.
         new: What a run would be of that is not there yet, in words; empty of one that is.
+        deviations: In what the rating would differ from the run's plan, a line each.
     """
 
     rater: str
@@ -65,6 +67,7 @@ class SitForecast:
     guesses: int
     tokens: int = 0
     new: str = ""
+    deviations: tuple[str, ...] = ()
 
     @property
     def questions(self) -> int:
@@ -85,11 +88,12 @@ class SitForecast:
             f"{self.guesses} quick guesses at the end" if self.guesses else "",
             f"from {first_tokens(self.tokens)} at most" if self.tokens else "",
         ]
-        return (
+        text = (
             (f"{self.new}: " if self.new else "")
             + f"would ask {self.rater} {count(self.questions, 'question')}: "
             f"{'; '.join(part for part in parts if part)}. {LEAVE_OUT}"
         )
+        return "\n".join([text, *self.deviations])
 
     def as_json(self) -> dict[str, object]:
         """Return the forecast as JSON values."""
@@ -164,6 +168,8 @@ def _make_session(resolved: Resolved, path: Path, on: On) -> Path:
             if path.exists():
                 return path
         mixed = draw_mixed(resolved, wanted, run, subject, on)
+        chosen = planned_units(run, rubric) if job.sitting.planned else {}
+        say_deviations(run, resolved, on, {**mixed, **chosen})
         planned = plan_session(
             run,
             rubric,
@@ -198,6 +204,10 @@ def forecast_sitting(resolved: Resolved) -> SitForecast:
         others = sources_by_role(controls=False) if sitting.mixed else []
         studied = named if resolved.is_imported else list(dict.fromkeys([*others, *named]))
         units = {name: wanted.get(name, resolved.n) for name in studied}
+    deviate: tuple[str, ...] = ()
+    if resolved.about is not None:
+        with open_to_read(resolved.job.run, resolved.job.runs) as run:
+            deviate = deviations(run, resolved, units)
     gold = most_gold(sum(units.values())) if sitting.gold is None else sitting.gold
     units |= {name: min(n, gold) for name, n in wanted.items() if name not in named}
     items = sum(units.values())
@@ -210,6 +220,7 @@ def forecast_sitting(resolved: Resolved) -> SitForecast:
         guesses=items if sitting.guess else 0,
         tokens=resolved.settings.harvest.tokens,
         new=resolved.new,
+        deviations=deviate,
     )
 
 

@@ -11,7 +11,7 @@ from autointerp.errors import AutointerpError
 from autointerp.findings.plan import plan_of
 from autointerp.store.run import RUNS, Run, read_about, runs_in
 from autointerp.store.snapshots import open_to_read
-from autointerp.text import dollars
+from autointerp.text import count, dollars
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class RunSummary:
                     counts = ", ".join(f"{n:,} {status}" for status, n in statuses.items())
                     lines.append(f"  {label}  {rater} on {rubric}: {counts}")
         for explainer, n in self.descriptions.items():
-            lines.append(f"  described  {explainer}: {n:,} units")
+            lines.append(f"  described  {explainer}: {count(n, 'unit')}")
         if self.plan:
             lines.append(f"  plan       {self.plan}")
         lines.append(f"  looks      {self.looks}{'' if self.plan else ', undeclared'}")

@@ -106,20 +106,13 @@ def declared_plan(run: Run, resolved: Resolved, on: On) -> Plan | None:
     Says so, and where the job differs from the plan or comes too late for one.
     """
     plan = plan_of(run)
-    if plan is not None:
-        say_deviations(run, plan, resolved, on)
+    if plan is None:
+        ingest_journals(run)  # what people have rated may not be in the run yet
+    say_deviations(run, resolved, on)
+    if plan is not None or is_rated(run):
         return plan
     stopping, question = resolved.stopping, resolved.question
     assert stopping is not None
-    ingest_journals(run)  # what people have rated may not be in the run yet
-    if is_rated(run):
-        on(
-            Note(
-                f"run '{run.name}' was rated before, without a plan, so the rule is not declared: "
-                "from the second look on, intervals are those of a confidence sequence"
-            )
-        )
-        return None
     first, second = resolved.pair
     plan = declare(
         run,
@@ -137,21 +130,52 @@ def declared_plan(run: Run, resolved: Resolved, on: On) -> Plan | None:
     return plan
 
 
-def say_deviations(run: Run, plan: Plan, resolved: Resolved, on: On) -> None:
-    """Say in what the job differs from the run's plan, before anybody is asked."""
-    texts = [*resolved.deviations(plan)]
-    judge = (plan.rubric_digest, resolved.rater.name, plan.first, plan.second)
-    looks = [look for look in looks_of(run) if look.judge == judge]
-    units = {name: n for name, n in resolved.wanted.items() if name in (plan.first, plan.second)}
-    at = stopped_at(looks)
+def say_deviations(
+    run: Run, resolved: Resolved, on: On, units: Mapping[str, int] | None = None
+) -> None:
+    """Say, before anybody is asked, what `deviations` returns."""
+    for text in deviations(run, resolved, units):
+        on(Note(text))
+
+
+def deviations(
+    run: Run, resolved: Resolved, units: Mapping[str, int] | None = None
+) -> tuple[str, ...]:
+    """Return in what the job differs from the run's plan, a line each; of a run without one,
+    whether the job's rule comes too late to be declared.
+
+    `units`: that are asked about, by source; None for those that the job wants.
+    """
+    plan = plan_of(run)
+    if plan is None:
+        if resolved.stopping is None or not is_rated(run):
+            return ()
+        return (
+            f"run '{run.name}' was rated before, without a plan, so the rule is not declared: "
+            "from the second look on, intervals are those of a confidence sequence",
+        )
+    question, rater, pair = resolved.question, resolved.rater.name, (plan.first, plan.second)
+    wanted = resolved.wanted if units is None else units
+    asked = {name: n for name, n in wanted.items() if name in pair}
+    texts = [
+        *plan.deviations(
+            rater,
+            question.id,
+            question.digest,
+            asked,
+            resolved.job.repeats,
+            resolved.stopping,
+        )
+    ]
+    judge = (plan.rubric_digest, rater, *pair)
+    at = stopped_at([look for look in looks_of(run) if look.judge == judge])
     if (
         at is not None
         and resolved.stopping != plan.stopping
-        and max(units.values(), default=0) > at
+        and max(asked.values(), default=0) > at
     ):
         texts.append(f"rating goes on after the rule has stopped it at {at} units a source")
-    for text in texts:
-        on(Note(f"deviates from the plan {plan.digest[:12]}: {text}"))
+    return tuple(f"deviates from the plan {plan.digest[:12]}: {text}" for text in texts)
 
 
 def rate_until(

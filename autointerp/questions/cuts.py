@@ -143,12 +143,9 @@ class Looks(NamedTuple):
     """What can be told of a context's tokens in each part of it that may be shown.
 
     Attributes:
-        lengths, kinds: Of each token.
         longest, repeated: As of `Look`; [begins of the part, places in it].
     """
 
-    lengths: NDArray[np.float64]
-    kinds: NDArray[np.float64]
     longest: NDArray[np.bool_]
     repeated: NDArray[np.bool_]
 
@@ -156,8 +153,7 @@ class Looks(NamedTuple):
 @lru_cache(maxsize=1 << 12)  # asked again and again about the contexts of one unit
 def _looks_in(tokens: tuple[str, ...], size: int) -> Looks:
     """Return what tells of tokens where `size` of them are shown."""
-    lengths = np.array([len(token.strip()) for token in tokens], np.float64)
-    kinds = np.array([KINDS[shape_of(token)] for token in tokens], np.float64)
+    lengths = np.array([len(token.strip()) for token in tokens])
     last_place = {token: place for place, token in enumerate(tokens)}
     names = np.array([last_place[token] for token in tokens])
     begins = np.arange(len(tokens) - size + 1)[:, None]
@@ -168,7 +164,7 @@ def _looks_in(tokens: tuple[str, ...], size: int) -> Looks:
     times = before[shown, begins + size] - before[shown, begins]
     of_shown = lengths[shown]
     longest = of_shown == of_shown.max(axis=1, keepdims=True)
-    return Looks(lengths, kinds, longest, times == times.max(axis=1, keepdims=True))
+    return Looks(longest, times == times.max(axis=1, keepdims=True))
 
 
 def matched_decoys(
@@ -230,18 +226,9 @@ Told = NDArray[np.float64]  # [6, tokens]: length, how frequent, kind, longest, 
 
 
 def _told_of(looks: Sequence[Look], counts: Counter[str]) -> Told:
-    rows = [
-        (
-            len(text.strip()),
-            log2(1 + counts[text]),
-            KINDS[shape_of(text)],
-            longest,
-            repeated,
-            place,
-        )
-        for text, place, longest, repeated in looks
-    ]
-    return np.array(rows, np.float64).T
+    """Return what can be told of models."""
+    texts, places, longest, repeated = zip(*looks, strict=True)
+    return np.array([*_alone(texts, counts), longest, repeated, places], np.float64)
 
 
 def _told(
@@ -249,13 +236,18 @@ def _told(
 ) -> Told:
     """Return what can be told of silent tokens of a context, see `_silent_marks`."""
     looks = _looks_in(context.tokens, shown_length(context))
-    frequent = np.array([log2(1 + counts[token]) for token in context.tokens])
-    marks = firsts + places
-    told = np.empty((6, len(marks)))
-    told[0], told[1], told[2] = looks.lengths[marks], frequent[marks], looks.kinds[marks]
-    told[3], told[4] = looks.longest[firsts, places], looks.repeated[firsts, places]
-    told[5] = places
-    return told
+    alone = np.array(_alone(context.tokens, counts), np.float64)[:, firsts + places]
+    longest, repeated = looks.longest[firsts, places], looks.repeated[firsts, places]
+    return np.array([*alone, longest, repeated, places], np.float64)
+
+
+def _alone(texts: Sequence[str], counts: Counter[str]) -> tuple[list[float], ...]:
+    """Return what tokens tell by themselves: length, how frequent, kind."""
+    return (
+        [len(text.strip()) for text in texts],
+        [log2(1 + counts[text]) for text in texts],
+        [KINDS[shape_of(text)] for text in texts],
+    )
 
 
 def _distances(models: Told, candidates: Told) -> NDArray[np.float64]:

@@ -192,6 +192,13 @@ def require_rates(rater: Rater, question: Question) -> None:
             returned_request(judge, judge.request(Item("", question.id, (shown,)), question))
 
 
+def require_keys(rater: Rater) -> None:
+    """Raise RaterError if the rater, or a member of it, asks a server whose key is not there."""
+    for judge in judges(rater):
+        if isinstance(judge, ServedRater):
+            judge.require_key()
+
+
 def returned_request(rater: Rater, value: object) -> Request:
     """Return what a rater's `request` returned. Raises RaterError if it is no request."""
     return extensions.returned(value, Request, f"rater '{rater.name}': request()", RaterError)

@@ -119,6 +119,12 @@ class ServedRaterBase:
         given = options.base_url
         self.url = self.provider_url if given is None else normal_url(given)
         self.official = self.url == self.provider_url
+        if self.official and "@" in model:  # else a name would have two readings
+            raise BadInput(
+                f"rater '{self.provider}:{model}': {self.provider_url} has no model with an @; a "
+                "server of your own is named by its whole address, as in "
+                f"{self.provider}:MODEL@http://HOST:PORT/v1"
+            )
         self.name = f"{self.provider}:{model}" + ("" if self.official else f"@{place_of(self.url)}")
         self.place = self.url
         self.price: Price | None = find_price(

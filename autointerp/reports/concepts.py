@@ -60,7 +60,7 @@ def _sources(found: Concepts) -> Iterator[Block]:
         name="concepts",
         caption="AUROC of each source's best unit on held-out text"
         + (
-            ", with its 95 % interval over documents."
+            f", with its {percent(found.sources[0].found.level)} interval over documents."
             if len(found.measured) <= NAMED
             else ", concepts of each source from the best known on."
         )
@@ -77,7 +77,7 @@ def _sources(found: Concepts) -> Iterator[Block]:
     yield Table(
         name="sources",
         caption=f"Share of {count(len(found.measured), 'concept')} that a single unit knows "
-        "(exact 95 % interval over concepts), "
+        f"(exact {percent(found.sources[0].found.level)} interval over concepts), "
         f"that where all sources may search {found.equal:,} units, as {smallest} "
         "have, and those that a probe of k units knows",
         frame=pd.DataFrame(

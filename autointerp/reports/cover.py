@@ -61,9 +61,9 @@ def _coverage(found: Cover) -> Iterator[Block]:
     ]
     yield Table(
         name="coverage",
-        caption="Shares with 95 % intervals, of units the mean over concepts. Random units are "
-        "judged in the same queue; where they are said to be about the concept, the judge says yes "
-        "too easily",
+        caption=f"Shares with {percent(found.coverage.level)} intervals, of units the mean over "
+        "concepts. Random units are judged in the same queue; where they are said to be about the "
+        "concept, the judge says yes too easily",
         frame=pd.DataFrame(
             [
                 {"share": text, "value": one.value, "low": one.low, "high": one.high, "n": one.n[0]}
@@ -97,7 +97,8 @@ def _frequency(found: Cover) -> Iterator[Block]:
         name="coverage_by_frequency",
         caption="Concepts that are covered (above) and not (beneath) by how often they occur as a "
         f"whole word in the {found.tokens:,} tokens that the run read, half a time added; the "
-        "curve of a logistic regression, with its pointwise 95 % interval where it has one.",
+        f"curve of a logistic regression, with its pointwise {percent(slope.level)} interval where "
+        "it has one.",
         alt=f"{percent(found.coverage.value)} of {len(found.answered)} concepts are covered; slope "
         f"{interval(slope)}.",
         draw=lambda: draw(found),

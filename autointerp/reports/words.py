@@ -133,7 +133,9 @@ def check_command(judgement: Judgement) -> str:
     name = judgement.rater.replace("+choice", "")
     options = " --structured choice" if name != judgement.rater else ""
     name = re.sub(r"\b(local|likelihood):([^/,@:]+)", r"\1:PATH/\2.gguf", name)
-    name = re.sub(r"@([^,/]+)(/[^,]*)?", lambda at: f"@http://{at[1]}{at[2] or '/PATH'}", name)
+    # Behind the last @ of a member, for a gateway's models have some of their own: @cf/x/y.
+    address = re.compile(r"@([^,/@]+)(/[^,@]*)?(?=,|$)")
+    name = address.sub(lambda at: f"@http://{at[1]}{at[2] or '/PATH'}", name)
     rubric = rubric_argument(judgement.rubric)
     return f"`autointerp check-rater {shlex.quote(name)}{options} --rubric {rubric}`"
 

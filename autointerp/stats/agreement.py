@@ -3,6 +3,9 @@
 Ratings are [units, raters], NaN where one is missing. Where every rating is the same value no
 agreement beyond chance can be seen: the value is None, and the note says so.
 
+Of fewer than 5 units there is no value either: even full agreement would say nothing
+(`results.too_few`).
+
 Intervals of alpha, kappa and the intraclass correlations are the jackknife's over units on
 Fisher's scale. Where the units are too few, or too many of their ratings the same value, no known
 interval holds what it promises: then there is none, and the note says why.
@@ -22,7 +25,15 @@ import scipy
 
 from autointerp.errors import TooFewRatings
 from autointerp.stats import ranks
-from autointerp.stats.results import Floats, Integers, Statistic, as_level, as_ratings, as_scores
+from autointerp.stats.results import (
+    Floats,
+    Integers,
+    Statistic,
+    as_level,
+    as_ratings,
+    as_scores,
+    too_few,
+)
 
 AlphaMetric = Literal["nominal", "ordinal", "interval"]
 IccForm = Literal["ICC(1,1)", "ICC(2,1)", "ICC(3,1)", "ICC(2,k)"]
@@ -66,8 +77,7 @@ def krippendorff_alpha(
     """Return Krippendorff's alpha of `ratings`, [units, raters] with NaN where missing.
 
     1 is full agreement, 0 what chance gives. Units with a single rating do not count.
-    Undefined where every rating is the same value, and of one unit, whose alpha is 0 whatever its
-    ratings.
+    Undefined where every rating is the same value, and of fewer than 5 units.
 
     Raises TooFewRatings if no unit has two ratings, ValueError above 64 distinct ratings.
     Source: Krippendorff 2011, Computing Krippendorff's Alpha-Reliability.
@@ -118,8 +128,8 @@ def quadratic_kappa(
     """Return Cohen's kappa with quadratic weights of two raters' scores, [units] each.
 
     Units that one of them did not rate (NaN) do not count. The weights are squared differences
-    of the scores themselves. Undefined where all ratings agree on one value, and of one unit,
-    whose kappa is 0 whatever its scores.
+    of the scores themselves. Undefined where all ratings agree on one value, and of fewer than 5
+    units.
 
     Raises TooFewRatings if no unit was rated by both.
     Source: Cohen 1968, Psychol. Bull. 70:213; Fleiss & Cohen 1973.
@@ -151,7 +161,7 @@ def intraclass_correlation(
     ICC(2,1), the default: raters are a sample of raters, agreement is absolute, and it speaks of
     one rater's score; ICC(2,k) of the mean of all k; ICC(3,1) ignores constant differences
     between raters; ICC(1,1) takes the raters of each unit as others. Units with a missing rating
-    do not count. Undefined where every rating is the same value.
+    do not count. Undefined where every rating is the same value, and of fewer than 5 units.
 
     Raises TooFewRatings if fewer than two units, or two raters, are complete.
     Source: Shrout & Fleiss 1979, Psychol. Bull. 86:420.
@@ -191,23 +201,23 @@ def spearman(first: npt.ArrayLike, second: npt.ArrayLike, level: float = 0.95) -
     """Return Spearman's rank correlation of two variables, [units] each, mean ranks for ties.
 
     The interval is Fisher's z with Bonett and Wright's variance, (1 + r²/2) / (n - 3); undefined
-    for fewer than 4 units, at r = ±1, and where most values of
-    a variable are the same. Undefined where either variable is constant.
+    at r = ±1, and where most values of a variable are the same. Undefined for fewer than 5 units,
+    and where either variable is constant.
 
-    Raises TooFewRatings for fewer than 2 units.
     Source: Spearman 1904; Bonett & Wright 2000, Psychometrika 65:23.
     """
     as_level(level)
-    x, y = as_scores(first, 2), as_scores(second, 2)
+    x, y = as_scores(first, 0), as_scores(second, 0)
     if len(x) != len(y):
         raise ValueError(f"{len(x)} and {len(y)} values; they must be of the same units")
     n, method = (len(x),), "Spearman's rho; Fisher's z, variance of Bonett & Wright 2000"
+    if few := too_few(len(x)):
+        return Statistic(None, None, None, n, method, level, few)
     r = ranks.spearman(x, y)
     if math.isnan(r):
         return Statistic(None, None, None, n, method, level, "one variable is constant")
-    if len(x) < 4 or abs(r) > 1 - 1e-12:
-        note = "too few units" if len(x) < 4 else PERFECT
-        return Statistic(r, None, None, n, method, level, note)
+    if abs(r) > 1 - 1e-12:
+        return Statistic(r, None, None, n, method, level, PERFECT)
     withheld = _withheld(max(len(x), LEAST_UNITS), max(_mode_share(x), _mode_share(y)), level)
     if withheld:
         return Statistic(r, None, None, n, method, level, withheld)
@@ -328,9 +338,8 @@ def _by_units(
     as_level(level)
     units = int(counts.sum())
     n, method = (units,), f"{name}; {METHOD}"
-    if units < 2:
-        note = "undefined: one unit, so nothing to hold its ratings against"
-        return Statistic(None, None, None, n, method, level, note)
+    if few := too_few(units):
+        return Statistic(None, None, None, n, method, level, few)
     value = float(statistic(counts[None, :])[0])
     if math.isnan(value):
         return Statistic(None, None, None, n, method, level, "undefined: all ratings agree")

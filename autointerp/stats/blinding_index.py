@@ -15,7 +15,7 @@ import numpy.typing as npt
 import scipy
 
 from autointerp.errors import TooFewRatings
-from autointerp.stats.results import Floats, Statistic, as_level
+from autointerp.stats.results import Floats, Statistic, as_level, too_few
 from autointerp.stats.superiority import holm
 
 BANG = "Bang's index, multinomial variance, normal interval (Bang, Ni & Davis 2004)"
@@ -35,7 +35,8 @@ def bang_index(
     keeps 0 at chance.
 
     It says how the answers fell, not whether the rater can tell: who always names one arm has
-    index 1 there. `blinding_decision` tells the two apart. No interval below 20 answers.
+    index 1 there. `blinding_decision` tells the two apart. No interval below 20 answers,
+    no value below 5.
 
     Raises TooFewRatings without any answer, ValueError for a negative count or fewer than 2 arms.
     Source: Bang, Ni & Davis 2004, Control. Clin. Trials 25:143.
@@ -46,6 +47,8 @@ def bang_index(
     n = right + wrong + unknown
     if n == 0:
         raise TooFewRatings("nobody was asked what it was; finish a session's blinding check")
+    if few := too_few(n, "answer"):
+        return Statistic(None, None, None, (n,), BANG, level, few)
     cost = 1 / (arms - 1)
     value = (right - cost * wrong) / n
     variance = ((right + cost**2 * wrong) / n - value**2) / n
@@ -62,7 +65,7 @@ def james_index(guesses: npt.ArrayLike, *, level: float = 0.95) -> Statistic:
 
     1: everybody says "don't know"; 0.5: guesses as chance; 0: every answer is a right guess.
     Right guesses weigh 0, wrong ones 0.5, "don't know" 1. No interval below 20
-    answers. Undefined where all guesses name one arm and nothing else was
+    answers, no value below 5. Undefined where all guesses name one arm and nothing else was
     judged, for then chance cannot be told from knowledge.
 
     Raises TooFewRatings without any answer, ValueError for a table of another shape.
@@ -75,6 +78,8 @@ def james_index(guesses: npt.ArrayLike, *, level: float = 0.95) -> Statistic:
     n = int(counts.sum())
     if n == 0:
         raise TooFewRatings("nobody was asked what it was; finish a session's blinding check")
+    if few := too_few(n, "answer"):
+        return Statistic(None, None, None, (n,), JAMES, level, few)
     share = counts / n
     unknown = float(share[:, -1].sum())
     guessed = share[:, :-1]

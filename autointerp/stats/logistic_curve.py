@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
-from autointerp.stats.results import Floats, Statistic, as_level, as_scores
+from autointerp.stats.results import Floats, Statistic, as_level, as_scores, too_few
 
 LEAST = 10  # pairs, and `LEAST_OF_EACH` of either answer: with fewer Wald's intervals are wrong
 LEAST_OF_EACH = 5
@@ -56,8 +56,9 @@ class LogisticCurve:
 def logistic_curve(x: npt.ArrayLike, yes: npt.ArrayLike, level: float = 0.95) -> LogisticCurve:
     """Return the curve of `yes` [n], 0 or 1, against x [n].
 
-    No curve where one answer is missing, x is constant, or a value of x tells all answers apart:
-    the likelihood then has no maximum. No interval for fewer than 10 pairs, or 5 of either answer.
+    No curve of fewer than 5 pairs, and where one answer is missing, x is constant, or a value of x
+    tells all answers apart: the likelihood then has no maximum. No interval for fewer than 10
+    pairs, or 5 of either answer.
     Raises ValueError for arrays of unequal length or answers other than 0 and 1.
     """
     as_level(level)
@@ -105,7 +106,7 @@ def _no_curve(x: Floats, y: Floats) -> str:
     no, yes = x[y == 0], x[y == 1]
     if no.max() <= yes.min() or yes.max() <= no.min():
         return "one value tells all answers apart, so that no curve is the likeliest"
-    return ""
+    return too_few(len(x), "pair")
 
 
 def _fitted(design: Floats, y: Floats) -> Floats:

@@ -15,6 +15,7 @@ from autointerp.errors import TooFewRatings
 from autointerp.stats.bounded import Scale, mover_difference, wilson_ends
 from autointerp.stats.results import Bounds, Floats, Statistic, as_level, as_scores
 from autointerp.stats.superiority import superiority
+from autointerp.text import count
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def mean(
             (64 to 87 % for scores nearly all at the ceiling). None for scores without ends:
             Student's t.
 
-    The interval is undefined for one unit, and without a scale where all ratings agree. Where
+    The interval is undefined for one value, and without a scale where all ratings agree. Where
     nearly all scores are on one value between the ends it covers less, 70 to 80 % at worst: if the
     few others lie at an end, and the sample has none of them.
 
@@ -59,7 +60,7 @@ def mean(
         x = _on_scale(x, *scale)
         method = "Wilson score interval at the effective n, one unit added over the scale"
     if len(x) == 1:
-        return Statistic(value, None, None, n, method, level, "one unit shows no spread")
+        return Statistic(value, None, None, n, method, level, "one value shows no spread")
     if scale is not None:
         low, high = mean_ends(x, (1 - level) / 2, scale, design_effect)
         return Statistic(value, float(low), float(high), n, method, level)
@@ -118,7 +119,7 @@ def mean_difference(
         return mover_difference(*parts, n, "MOVER of two Wilson intervals at the effective n")
     value, method = float(x.mean() - y.mean()), "Welch's t over units"
     if min(n) == 1:
-        return Statistic(value, None, None, n, method, level, "one unit shows no spread")
+        return Statistic(value, None, None, n, method, level, "one value shows no spread")
     a, b = float(x.var(ddof=1)) / len(x), float(y.var(ddof=1)) / len(y)
     if np.ptp(x) == 0 and np.ptp(y) == 0:
         note = "the ratings within each group agree"
@@ -142,7 +143,7 @@ def median(scores: npt.ArrayLike, level: float = 0.95) -> Statistic:
     value, n, method = float(np.median(x)), (len(x),), "order statistics (binomial)"
     below = _binomial_quantile((1 - level) / 2, len(x))  # P(B < below) <= (1 - level)/2
     if below == 0:
-        note = f"{len(x)} units are too few for an interval of the median"
+        note = f"too few for an interval of the median: {count(len(x), 'unit')}"
         return Statistic(value, None, None, n, method, level, note)
     return Statistic(value, float(x[below - 1]), float(x[-below]), n, method, level)
 

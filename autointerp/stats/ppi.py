@@ -16,7 +16,7 @@ import numpy.typing as npt
 from autointerp.errors import TooFewRatings
 from autointerp.stats.bounded import Scale, mover_difference, wilson_ends
 from autointerp.stats.means import mean, mean_difference
-from autointerp.stats.results import Floats, Statistic, as_level, as_scores
+from autointerp.stats.results import Floats, Statistic, as_level, as_scores, too_few
 from autointerp.stats.weighted import weighted_mean
 
 METHOD = (
@@ -40,7 +40,8 @@ class Prediction:
         power: λ: 0 leaves the judge out, above 0 is how much it counts.
         human_only: The mean of the human ratings alone, Student's t.
         effective_n: Human ratings that would be as sure without a judge; None if undefined.
-        correlation: Of human and judge on the units that both rated; None where one is constant.
+        correlation: Of human and judge on the units that both rated; None of fewer than 5, and
+            where one is constant.
     """
 
     mean: Statistic
@@ -147,7 +148,7 @@ def predict_mean(
     value, variance = float(powered.value), float(powered.variance)
     n = (len(y), len(rest))
     correlation = None
-    if np.ptp(y) > 0 and np.ptp(f) > 0:
+    if not too_few(len(y)) and np.ptp(y) > 0 and np.ptp(f) > 0:
         correlation = float(np.corrcoef(y, f)[0, 1])
     only = mean(y, level, scale=scale)
     if np.ptp(y) == 0 or variance <= 0:

@@ -15,7 +15,7 @@ from autointerp.errors import TooFewRatings
 from autointerp.stats.bounded import Scale, mover_difference, wilson_ends
 from autointerp.stats.ppi import AGREED, Powered, Prediction, PredictionDifference, difference_of
 from autointerp.stats.ppi_superiority import LEAST_HUMAN, PredictedSuperiority
-from autointerp.stats.results import Floats, Statistic, as_level, as_scores
+from autointerp.stats.results import Floats, Statistic, as_level, as_scores, too_few
 from autointerp.stats.superiority import superiority
 from autointerp.stats.weighted import weighted_mean
 
@@ -150,7 +150,7 @@ def predict_mean_drawn(
     n = (len(y), len(every) - len(y))
     only = weighted_mean(y, 1 / pi, scale, level)
     correlation = None
-    if np.ptp(y) > 0 and np.ptp(f) > 0:
+    if not too_few(len(y)) and np.ptp(y) > 0 and np.ptp(f) > 0:
         correlation = float(np.corrcoef(y, f)[0, 1])
     inside = min(max(value, scale[0]), scale[1])
     note = ""

@@ -9,9 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from autointerp.errors import TooFewRatings
+from autointerp.text import count
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+
+# Of a coefficient: agreement, correlation, slope, blinding. By chance alone 4 pairs stand in one
+# order, or in its reverse, 2 times in 24; 5 pairs 2 times in 120.
+FEWEST = 5
 
 
 def or_none(value: float) -> float | None:
@@ -80,6 +85,11 @@ class Bounds:
     worst: Statistic
     best: Statistic
     missing: tuple[int, ...]
+
+
+def too_few(n: int, of: str = "unit") -> str:
+    """Return why a coefficient of so many units is withheld; empty where it is a number."""
+    return "" if n >= FEWEST else f"too few for a number: {count(n, of)}, at least {FEWEST} needed"
 
 
 def as_scores(scores: npt.ArrayLike, least: int = 1) -> Floats:

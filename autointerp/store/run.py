@@ -67,13 +67,14 @@ from autointerp.store.tables import (
 )
 from autointerp.store.units import Units
 from autointerp.subjects.provenance import changed_part
-from autointerp.text import statuses_text
+from autointerp.text import count, statuses_text
 
 if TYPE_CHECKING:
     from autointerp.subjects import Subject
 
 RUNS = Path("runs")
 CHECKS = ".checks"  # beside the runs: what is known of raters
+STORE = "store"  # in it, what they answered
 TOKENS = ".tokens"  # beside the runs: token ids of their corpora, which can be deleted
 IMPORTED = "imported"  # the subject of runs whose units come from files
 IN_MEMORY = "in memory"  # and of those whose model a program had in memory
@@ -476,8 +477,8 @@ def _recover(run: Run) -> tuple[str, ...]:
     kept = set_aside(file)
     lines = ", ".join(str(number) for number in recovered.damaged[:5])
     return (
-        f"run '{run.name}': {len(recovered.damaged)} lines of {REPLIES} cannot be read "
-        f"(line {lines}), and the replies in them are lost; the rest was taken in, and the file "
+        f"run '{run.name}': {count(len(recovered.damaged), 'line')} of {REPLIES} cannot be "
+        f"read (line {lines}), and the replies there are lost; the rest was taken in, and the file "
         f"is kept as {kept.name}",
     )
 
@@ -496,8 +497,8 @@ def open_checks(folder: Path = RUNS) -> Run:
     with contextlib.suppress(OSError):  # said when the run is made
         checks.parent.mkdir(parents=True, exist_ok=True)
         checks.mkdir(PRIVATE_FOLDER, exist_ok=True)
-    there = run_exists(checks / "store")
-    return open_run("store", None if there else RunSettings(), folder=checks)
+    there = run_exists(checks / STORE)
+    return open_run(STORE, None if there else RunSettings(), folder=checks)
 
 
 def connect(path: Path, read_only: bool, copy: Path | None = None) -> duckdb.DuckDBPyConnection:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from autointerp.errors import BadInput, MissingSetting, SubjectError
-from autointerp.settings import plain
+from autointerp.settings import plain_number
 from autointerp.subjects.assembled import sae_digest
 from autointerp.subjects.autoencoder import SparseAutoencoder
 from autointerp.subjects.formats import Flags, LoadedAutoencoder, load_sae
@@ -27,8 +27,13 @@ SAMPLED = 65_536  # weights of each of the model's tensors by which it is known 
 WEIGHTS, SETTINGS = "checkpoint.pt", "config.json"  # as bare weights are written to be read
 PARTS = ("W_enc", "b_enc", "W_dec", "b_dec")
 PLAIN = (bool, int, float, str, np.integer, np.floating)
-# Attributes that training or `encode` itself changes, and no `encode` reads.
-CHANGING = re.compile("step|epoch|count|calls|seen|last|loss|device")
+# Attributes that training or `encode` itself changes, and no `encode` reads: whole numbers that
+# count what was done, and what was found last. An encoder of several steps has `n_steps` or a
+# `step_size`, which are none of them, and makes other latents by another one.
+COUNTED = re.compile(
+    r"_*((\w+_)?(step|epoch|calls|seen|so_far)|((call|forward|step|batch|token)_)?count(er)?)"
+)
+KEPT = re.compile(r"_*(last_\w+|(\w+_)?(loss|device))")
 OF_TORCH = frozenset(vars(torch.nn.Module()))  # `training`, and what hooks leave
 MORE_PARTS = ("threshold", "log_threshold", "b_gate", "r_mag", "b_mag", "W_skip", "k")
 
@@ -153,7 +158,7 @@ def _read_weights(sae: Any, flags: Flags, config: Mapping[str, Any]) -> LoadedAu
 
 def _json_number(value: Any) -> Any:
     """Return a number of NumPy or torch as JSON has it. Raises TypeError for anything else."""
-    number = plain(value)
+    number = plain_number(value)
     if number is value:
         raise TypeError(f"a value of type {type(value).__name__} is no JSON")
     return number
@@ -209,8 +214,14 @@ def _plain_attributes(sae: Any) -> Iterator[tuple[str, Any]]:
     for name, part in sorted(parts.items()):
         yield f"{name}:", type(part).__name__
         for key, value in sorted(getattr(part, "__dict__", {}).items()):
-            if isinstance(value, PLAIN) and not CHANGING.search(key) and key not in OF_TORCH:
-                yield f"{name}:{key}", plain(value)
+            if isinstance(value, PLAIN) and key not in OF_TORCH and not _is_changing(key, value):
+                yield f"{name}:{key}", plain_number(value)
+
+
+def _is_changing(name: str, value: Any) -> bool:
+    """Return whether an attribute says how far training came or what `encode` did last."""
+    is_whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    return bool(KEPT.fullmatch(name) or (is_whole and COUNTED.fullmatch(name)))
 
 
 def _digest(tensors: Iterable[tuple[str, Tensor]]) -> str:

@@ -957,7 +957,7 @@ def load_language_model(
     lacking = sorted(key for key in loading_info["missing_keys"] if key.startswith(body))
     if lacking:
         raise SubjectError(
-            f"cannot load model '{name}': its files lack {len(lacking)} weights, such as "
+            f"cannot load model '{name}': its files lack {count(len(lacking), 'weight')}, such as "
             f"{lacking[0]}; fetch it again"
         )
     placed_model = model if device_map else cast(Any, model).to(device)

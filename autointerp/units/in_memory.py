@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from autointerp.errors import BadInput, CorpusError, SubjectError
 from autointerp.records import HarvestedUnit
-from autointerp.settings import HarvestSettings, SampleSettings, plain
+from autointerp.settings import HarvestSettings, SampleSettings, plain_number
 from autointerp.subjects import Subject
 from autointerp.subjects.assembled import as_trained, check_fit, subject_of
 from autointerp.subjects.autoencoder import Encoder, SparseAutoencoder
@@ -80,7 +80,7 @@ def harvest(
     and for densities between which none can be.
     """
     SampleSettings(min_density, max_density)  # raises where nothing could pass
-    seed = plain(seed)
+    seed = plain_number(seed)
     with left_as_found(model, sae):
         subject, documents = subject_in_memory(
             model,
@@ -278,7 +278,7 @@ def _numbers(
     name: str, which: int | Sequence[int], size: int, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return unit numbers and their orders: those given, or as many drawn without replacement."""
-    which = plain(which)
+    which = plain_number(which)
     if isinstance(which, bool | float | str):
         raise BadInput(f"units: {which!r} {name}; give how many, or a list of numbers")
     if isinstance(which, int):

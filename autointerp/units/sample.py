@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from autointerp.errors import BadInput, TooFewUnits
 from autointerp.files import write_text
-from autointerp.settings import RunSettings, plain
+from autointerp.settings import RunSettings, plain_number
 from autointerp.store.run import Run
 from autointerp.store.units import StoredUnit
 from autointerp.subjects import Subject
@@ -84,7 +84,7 @@ def draw_units(
     documents of a new run fall into one split.
     """
     settings = run.settings
-    wanted = {name: plain(n) for name, n in wanted.items()}
+    wanted = {name: plain_number(n) for name, n in wanted.items()}
     opened: dict[str, Source] = {}
     missing = too_few(run, wanted)
     if missing:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from support.fabricate import add_all_scores, add_scores, fabricate_run
 
 from autointerp.findings.comparison import compare, estimate_rows
 from autointerp.pipeline.report import report
+from autointerp.reports.panels.importance import show
 from autointerp.stats.means import mean
 
 
@@ -78,13 +80,16 @@ def test_where_few_units_carry_the_use_there_is_a_mean_and_no_interval(tmp_path)
     with run_with(tmp_path, lambda source, score: score) as run:
         (unit,) = run.rows("SELECT min(unit_id) FROM unit WHERE source = 'features'")
         changed(run, unit, importance=1e6)
-        (use,) = compare(run).use
+        found = compare(run)
+    (use,) = found.use
     features = by_source(use)["features"]
     assert features.effective == pytest.approx(1, abs=0.01)
     assert features.by_use.low is None
     assert "a few units carry nearly all weight" in features.by_use.note
     assert features.top_share > 0.999
     assert use.difference.low is None
+    prose = show(SimpleNamespace(comparisons=[found]))[1]
+    assert "; no interval is known, for a few units carry nearly all weight" in prose.text
 
 
 def test_units_without_importance_are_left_out_and_counted(tmp_path):

@@ -11,7 +11,6 @@ from support.unit_scores import unit
 import autointerp.findings.comparison as comparison_module
 from autointerp.findings.answers import UnitScore
 from autointerp.findings.comparison import compare
-from autointerp.findings.descriptions import scorer_results
 from autointerp.findings.looks import Compared, Look, compared_in, looks_of, read, stopped_at
 from autointerp.findings.plan import Plan, Stopping, declare
 from autointerp.questions.rubric_files import load_rubric
@@ -72,8 +71,8 @@ def test_the_same_ratings_looked_at_twice_are_one_look_and_new_ones_another(run:
     assert comparison.looks[0] == look  # a line stays as it was written
 
 
-def test_the_untrained_baseline_has_looks_of_its_own(tmp_path: Path):
-    """Whether a finding survives it stands in the headline; so new units of it alone are a look."""
+def test_every_pair_of_studied_sources_has_looks_of_its_own(tmp_path: Path):
+    """New untrained units alone are a look at each pair of theirs, and none at the verdict's."""
     sources = {"features": 20, "neurons": 20, "untrained": 30}
     with fabricate_run(tmp_path, sources, contexts=0) as run:
         rate_ten(run, 0)
@@ -90,6 +89,7 @@ def test_the_untrained_baseline_has_looks_of_its_own(tmp_path: Path):
         assert {pair: len(looks) for pair, looks in of_pair.items()} == {
             ("features", "neurons"): 1,
             ("features", "untrained"): 3,
+            ("neurons", "untrained"): 3,
         }
         last = of_pair["features", "untrained"][-1]
         assert (last.number, last.n, last.rule) == (3, (10, 30), "undeclared")
@@ -100,6 +100,11 @@ def test_the_untrained_baseline_has_looks_of_its_own(tmp_path: Path):
         assert shown.low == pytest.approx(repeated_interval(*groups, wide).low)
         assert (shown.low, shown.high) == (last.low, last.high)
         assert judgement.beside.test.p_value == last.p
+        (other,) = (
+            c for c in judgement.contrasts if (c.first, c.second) == ("neurons", "untrained")
+        )
+        assert other.superiority.method.startswith("asymptotic confidence sequence")
+        assert other.test.p_value == of_pair["neurons", "untrained"][-1].p
         # Looks at the verdict's pair widen it as before.
         rate_ten(run, 10)
         (later,) = compare(run).judgements
@@ -437,9 +442,7 @@ def test_the_comparison_of_scored_descriptions_is_a_look_too(
 ):
     rate_ten(run, 0)
     scores: list[UnitScore] = []
-    monkeypatch.setattr(
-        comparison_module, "scorer_results_of", lambda run, level: scorer_results(scores)
-    )
+    monkeypatch.setattr(comparison_module, "unit_scores", lambda run: scores)
 
     def score(n: int) -> None:
         scores.extend(unit(k, False, 0.6 + k / 100, "features") for k in range(n))

@@ -54,6 +54,19 @@ def test_who_cannot_rate_the_kit_is_refused_before_it_is_made(name: str, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
+def test_without_a_key_or_a_price_nothing_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    for name in ("openai:m", "detector:openai:m", "panel:lexical,openai:m"):
+        with pytest.raises(RaterError, match="openai:m needs a key"):
+            check_rater(load_rater(name, RaterOptions()), RUBRIC, 4, runs=tmp_path)
+    unpriced = load_rater("openai:m", RaterOptions(base_url="http://127.0.0.1:9/v1"))
+    with pytest.raises(BadInput, match="no price is known"):
+        check_rater(unpriced, RUBRIC, 4, RatingPolicy(budget_usd=1), runs=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_rater_that_obeys_the_text_is_found_out(tmp_path: Path, quick_kit: list[KitItem]) -> None:
     def obey(call: Call) -> Fault:
         ordered = next((n for n in "15" if f"answer {n}." in call.user), "3")

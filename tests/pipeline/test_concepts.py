@@ -15,6 +15,7 @@ from autointerp.errors import BadInput, SubjectError, TooFewUnits, UnknownName
 from autointerp.pipeline.concepts import as_text, concepts
 from autointerp.pipeline.events import Harvesting, Note
 from autointerp.pipeline.harvest import harvest
+from autointerp.pipeline.plan import write_plan
 from autointerp.pipeline.train import make_clusters
 from autointerp.store.run import open_run
 
@@ -133,6 +134,18 @@ def test_measuring_again_replaces_the_rows_of_the_same_labels_and_sources(points
     # By AUROC, by F1, and a probe of one unit; of neurons the four probes that were there.
     assert rows[0] == ("features", 8 * 3)
     assert rows[1][0] == "neurons"
+
+
+def test_intervals_of_the_page_follow_the_level_of_the_runs_plan(points, tmp_path):
+    runs = shutil.copytree(points / "runs", tmp_path / "runs")
+    write_plan(Job(n=4, run="points", runs=runs), alpha=0.01)
+    labels = [f"{points / 'labels.parquet'}:cluster"]
+    made = concepts(labels, "points", ("features",), sizes=(1,), out=tmp_path / "page", runs=runs)
+    assert made.concepts.sources[0].found.level == 0.99
+    assert {one.best.auroc.level for one in made.concepts.known} == {0.99}
+    page = made.page.read_text()
+    assert "exact 99 % interval over concepts" in page
+    assert "95 %" not in page
 
 
 def test_page_terminal_and_json_say_the_same(known):

@@ -19,6 +19,7 @@ from autointerp.findings.cover import covers_of
 from autointerp.pipeline import cover as verb
 from autointerp.pipeline.cover import StopAsking, as_text, cover, forecast_cover
 from autointerp.pipeline.events import Harvesting
+from autointerp.pipeline.plan import write_plan
 from autointerp.pipeline.report import report
 from autointerp.questions.cover import COVER
 from autointerp.questions.explain import EXPLAIN
@@ -295,6 +296,19 @@ def test_a_budget_that_ends_it_is_named(planted, monkeypatch):
     cover(planted / "one.txt", job, page=False, on=events.append)
     said = [str(event) for event in events]
     assert any("could exceed the budget of $0.00" in text for text in said)
+
+
+def test_intervals_of_the_page_follow_the_level_of_the_runs_plan(planted, tmp_path):
+    runs = shutil.copytree(planted / "runs", tmp_path / "runs")
+    write_plan(Job(n=4, run="main", runs=runs), alpha=0.01)
+    (tmp_path / "one.txt").write_text("cat: The old cat")
+    job = Job(run="main", rater="scripted:1", runs=runs)
+    made = cover(tmp_path / "one.txt", job, units=1, random=1, out=tmp_path / "page")
+    found = made.cover
+    assert {found.coverage.level, found.yes["random"].level, found.curve.slope.level} == {0.99}
+    page = made.page.read_text()
+    assert "Shares with 99 % intervals" in page
+    assert "95 %" not in page
 
 
 def test_a_page_without_answers_says_so_and_draws_no_empty_axes(planted, tmp_path):

@@ -204,6 +204,50 @@ def test_a_plans_rule_is_followed_where_the_job_asks_for_nothing_else(
     assert other.until.n == 40
 
 
+def test_what_differs_from_the_plan_is_said_by_the_forecast_before_anybody_is_asked(runs: Path):
+    from autointerp.pipeline.plan import write_plan
+
+    plan = write_plan(Job(rater="lexical", n=20, runs=runs))
+    planned = forecast(Job(rater="lexical", runs=runs))
+    assert planned.deviations == ()
+    begin = f"deviates from the plan {plan.digest[:12]}: "
+    expected = (
+        f"{begin}the rater is scripted:3, not lexical",
+        f"{begin}30 units of a source are asked about, not 20",
+        f"{begin}units are rated 2 times, not once",
+    )
+    asked = Job(n=30, rater="scripted:3", repeats=2, runs=runs)
+    found = forecast(asked)
+    assert found.deviations == expected
+    assert str(found).endswith("\n" + "\n".join(expected))
+    _, events = rate(asked)
+    notes = [str(event) for event in events if isinstance(event, Note)]
+    assert all(any(text in note for note in notes) for text in expected)
+    late = forecast(Job(rater="scripted:3", until_clear=True, max_n=30, runs=runs))
+    assert f"{begin}one stops by another rule" in str(late)
+
+
+def test_a_forecast_says_that_a_rule_comes_too_late_to_be_declared(runs: Path):
+    autointerp.rate(Job("features", rater="scripted:3", n=5, runs=runs))
+    (text,) = forecast(Job(rater="scripted:3", until_clear=True, max_n=30, runs=runs)).deviations
+    assert "was rated before, without a plan" in text
+
+
+def test_a_person_is_told_what_differs_from_the_plan_before_the_first_question(runs: Path):
+    from autointerp.pipeline.plan import write_plan
+
+    plan = write_plan(Job(rater="human:ann", n=10, runs=runs))
+    asked = Job(rater="human:ann", n=12, runs=runs)
+    text = (
+        f"deviates from the plan {plan.digest[:12]}: 12 units of a source are asked about, not 10"
+    )
+    assert forecast(asked).deviations == (text,)
+    assert forecast(Job(n=10, rater="human:ann", runs=runs)).deviations == ()
+    events: list[Event] = []
+    autointerp.rate(asked, on=events.append, ask=lambda machine: None)
+    assert [str(event) for event in events if text in str(event)]
+
+
 def test_looks_are_at_twenty_then_every_ten_and_at_the_last_unit():
     assert schedule(45, 0) == [20, 30, 40, 45]
     assert schedule(20, 0) == [20]

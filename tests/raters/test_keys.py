@@ -52,6 +52,20 @@ def test_two_models_behind_one_gateway_are_two_raters(url: str, name: str) -> No
     assert OpenAIRater("m", RaterOptions(base_url=url)).name == name
 
 
+def test_a_model_with_an_at_sign_is_one_of_a_server_of_ones_own_and_never_of_the_provider() -> None:
+    # As a report names a model at an address, and Cloudflare its models.
+    for rater, model in (
+        (OpenAIRater, "m@127.0.0.1:11434"),
+        (AnthropicRater, "m@20250101"),
+        (OpenAIRater, "@cf/x/m"),
+    ):
+        with pytest.raises(BadInput, match=r"no model with an @; .*MODEL@http://HOST:PORT/v1"):
+            rater(model, RaterOptions())
+    gateway = OpenAIRater("@cf/x/m@http://h/v1", RaterOptions())
+    assert (gateway.model, gateway.url) == ("@cf/x/m", "http://h/v1")
+    assert gateway.name == "openai:@cf/x/m@h"
+
+
 def test_a_key_is_found_under_its_own_address_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", " secret ")
     elsewhere = OpenAIRater("m", RaterOptions(base_url="http://127.0.0.1:1/v1"))

@@ -119,6 +119,8 @@ def test_two_texts_of_one_rubrics_id_are_told_apart():
         ("openai:m@h/gate/v1", "openai:m@http://h/gate/v1"),
         ("openai:m@h:8000+choice", "openai:m@http://h:8000/PATH --structured choice"),
         ("openai:m+choice", "openai:m --structured choice"),
+        ("openai:@cf/x/m@h", "openai:@cf/x/m@http://h/PATH"),
+        ("openai:m@2025@h/gate/v1", "openai:m@2025@http://h/gate/v1"),
         (
             "panel:lexical,optional:openai:m@h,likelihood:m",
             "panel:lexical,optional:openai:m@http://h/PATH,likelihood:PATH/m.gguf",

@@ -64,7 +64,7 @@ def test_alpha_equals_the_krippendorff_package(krippendorff, ratings, metric):
     if len(pairable) == 0:
         with pytest.raises(TooFewRatings):
             krippendorff_alpha(scores)
-    elif len(np.unique(pairable[~np.isnan(pairable)])) == 1:
+    elif len(pairable) < 5 or len(np.unique(pairable[~np.isnan(pairable)])) == 1:
         # The package refuses these; there is nothing to agree beyond chance.
         assert krippendorff_alpha(scores, metric=metric).value is None
     else:
@@ -93,18 +93,29 @@ def test_quadratic_kappa_equals_statsmodels():
 
 
 def test_quadratic_kappa_matches_hand_calculation():
-    # (1,1), (2,3), (3,3): observed 1/3; means 2 and 7/3, variances 2/3 and 8/9, so expected
-    # 2/3 + 8/9 + 1/9 = 5/3; kappa 1 - 1/5. The unit with one rating does not count.
-    found = quadratic_kappa([1, 2, 3, 5], [1, 3, 3, NAN])
+    # (1,1), (2,3), (3,3), each twice: observed 1/3; means 2 and 7/3, variances 2/3 and 8/9, so
+    # expected 2/3 + 8/9 + 1/9 = 5/3; kappa 1 - 1/5. The unit with one rating does not count.
+    found = quadratic_kappa([1, 2, 3, 1, 2, 3, 5], [1, 3, 3, 1, 3, 3, NAN])
     assert found.value == pytest.approx(0.8)
-    assert found.n == (3,)
+    assert found.n == (6,)
 
 
-def test_agreement_on_one_unit_is_undefined_for_it_would_be_0_whatever_the_ratings():
-    # All that the ratings differ by lies within the unit: observed = expected.
-    for found in (krippendorff_alpha([[1, 2]]), quadratic_kappa([1], [5])):
-        assert (found.value, found.n) == (None, (1,))
-        assert found.note == "undefined: one unit, so nothing to hold its ratings against"
+@pytest.mark.parametrize("n", [2, 4, 5])
+def test_of_fewer_than_5_units_no_coefficient_is_a_number(n):
+    # As of 1, whose alpha would be 0 whatever its ratings; of 2, whose rho is 1 or -1.
+    first, second = np.arange(n) + 1.0, np.arange(n) + 1.0
+    second[:2] = second[:2][::-1]
+    both = np.stack([first, second], axis=1)
+    for found in (
+        krippendorff_alpha(both),
+        quadratic_kappa(first, second),
+        intraclass_correlation(both),
+        spearman(first, second),
+    ):
+        assert found.n == (n,)
+        assert (found.value is not None) == (n == 5)
+        assert found.low is None or n == 5
+        assert n == 5 or found.note == f"too few for a number: {n} units, at least 5 needed"
 
 
 def test_agreement_on_one_value_is_undefined_not_perfect():
@@ -121,7 +132,7 @@ def test_agreement_on_one_value_is_undefined_not_perfect():
 
 def test_two_constant_raters_who_differ_agree_as_by_chance():
     # Observed and expected disagreement are the same square.
-    assert quadratic_kappa([1, 1, 1], [2, 2, 2]).value == pytest.approx(0)
+    assert quadratic_kappa([1] * 5, [2] * 5).value == pytest.approx(0)
 
 
 def test_full_agreement_on_several_values_is_one():
@@ -166,10 +177,11 @@ def test_interval_keeps_its_level_over_repeated_samples_of_units():
 
 
 def test_pairs_without_a_common_unit_say_so_and_hide_no_others():
-    scores = np.array([[1, 1, NAN], [2, 3, NAN], [3, 3, NAN], [4, NAN, 5]])
+    thrice = [[1, 1, NAN], [2, 3, NAN], [3, 3, NAN]]
+    scores = np.array([*thrice, *thrice, [4, NAN, 5]])
     found = agreement(scores, ["ann", "bob", "cyd"])
     assert [pair.raters for pair in found.pairs] == [("ann", "bob"), ("ann", "cyd"), ("bob", "cyd")]
-    assert [pair.units for pair in found.pairs] == [3, 1, 0]
+    assert [pair.units for pair in found.pairs] == [6, 1, 0]
     assert found.pairs[0].kappa.value == pytest.approx(0.8)
     assert found.pairs[2].kappa.value is None
     assert "0 units rated by all" in found.pairs[2].kappa.note
@@ -225,9 +237,7 @@ def test_spearman_equals_scipy_with_bonett_and_wrights_interval():
     half = 1.959964 * math.sqrt((1 + found.value**2 / 2) / 5)
     assert found.low == pytest.approx(math.tanh(math.atanh(found.value) - half))
     assert found.low < found.value < found.high
-    assert spearman([1, 2, 3, 4], [2, 4, 6, 8]).low is None
-    with pytest.raises(TooFewRatings):
-        spearman([1], [2])
+    assert spearman([1, 2, 3, 4, 5], [2, 4, 6, 8, 9]).low is None
     with pytest.raises(ValueError, match="same units"):
         spearman([1, 2, 3], [2, 1])
 

@@ -61,7 +61,7 @@ def test_intervals_of_james_index_hold_the_truth_as_often_as_they_say():
 
 @given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 40), st.integers(2, 4))
 def test_bang_index_stays_within_its_ends(right, wrong, unknown, arms):
-    if right + wrong + unknown == 0:
+    if right + wrong + unknown < 5:
         return
     found = bang_index(right, wrong, unknown, arms=arms)
     assert -1 <= found.value <= 1
@@ -120,3 +120,11 @@ def test_a_rater_who_tells_is_caught_and_one_source_alone_cannot_be_told():
 def test_few_answers_have_an_index_and_no_normal_interval():
     assert bang_index(3, 1, 1).note == "fewer than 20 answers: too few for a normal interval"
     assert james_index([[3, 1, 1], [1, 3, 1]]).low is None
+
+
+@pytest.mark.parametrize("answers", [1, 4])
+def test_fewer_than_5_answers_have_no_index(answers):
+    few = "answer" if answers == 1 else "answers"
+    for found in (bang_index(answers, 0, 0, arms=3), james_index([[answers, 0, 0], [0, 0, 0]])):
+        assert found.value is None
+        assert found.note == f"too few for a number: {answers} {few}, at least 5 needed"

@@ -41,10 +41,10 @@ def test_a_difference_of_shares_has_newcombes_published_interval():
 
 
 def test_a_difference_without_both_intervals_has_none_and_says_why():
-    alone = Statistic(1.0, None, None, (1,), "", note="one unit shows no spread")
+    alone = Statistic(1.0, None, None, (1,), "", note="one value shows no spread")
     found = mover_difference(wilson_interval(3, 4), alone, (4, 1), "MOVER")
     assert found.low is None
-    assert found.note == "one unit shows no spread"
+    assert found.note == "one value shows no spread"
     nothing = Statistic(None, None, None, (0,), "", note="none")
     with pytest.raises(ValueError, match="two estimates"):
         mover_difference(alone, nothing, (1, 0), "MOVER")

@@ -51,6 +51,7 @@ def test_the_interval_of_the_slope_holds_the_truth_as_often_as_it_says():
         ([2, 2, 2], [0, 1, 1], "the same for all"),
         ([1, 2, 3, 4], [0, 0, 1, 1], "tells all answers apart"),
         ([1, 2, 2, 4], [1, 1, 0, 0], "tells all answers apart"),
+        ([1, 2, 3, 4], [0, 1, 0, 1], "too few for a number: 4 pairs, at least 5 needed"),
     ],
 )
 def test_without_a_likeliest_curve_there_is_none_and_it_is_said(x, y, why):
@@ -61,10 +62,10 @@ def test_without_a_likeliest_curve_there_is_none_and_it_is_said(x, y, why):
 
 
 def test_few_answers_have_a_curve_without_an_interval():
-    curve = logistic_curve([1, 2, 3, 4], [0, 1, 0, 1])
+    curve = logistic_curve([1, 2, 3, 4, 5], [0, 1, 0, 1, 0])
     assert curve.slope.value is not None
     assert curve.slope.low is None
-    assert "4 pairs, 2 of the rarer" in curve.slope.note
+    assert "5 pairs, 2 of the rarer" in curve.slope.note
     middle, low, _ = curve.at([curve.half.value])
     assert middle[0] == pytest.approx(0.5)
     assert np.isnan(low[0])

@@ -90,7 +90,9 @@ def test_near_the_ceiling_the_interval_covers_where_students_does_not():
 def test_the_difference_of_means_on_a_scale_stays_within_its_gap():
     found = mean_difference([5, 5, 5, 4], [1, 1, 1, 2], scale=(1, 5))
     assert -4 <= found.low < found.value == 3.5 < found.high <= 4
-    assert mean_difference([5], [1, 2], scale=(1, 5)).note == "one unit shows no spread"
+    assert mean_difference([5], [1, 2], scale=(1, 5)).note == "one value shows no spread"
+    assert mean([0.7]).note == "one value shows no spread"  # of a concept, too
+    assert median([3]).note == "too few for an interval of the median: 1 unit"
 
 
 @given(st.lists(st.integers(1, 5), min_size=6, max_size=40))

@@ -154,7 +154,7 @@ def test_nothing_is_taken_in_twice_even_where_the_journal_does_not_say_which_it_
     with open_run("one", folder=tmp_path) as opened:
         assert scores(opened) == [1, 2, 5]
         assert opened.rows("SELECT max(version), count(*) FROM rating") == [(0, 3)]
-        assert "1 lines of replies.jsonl cannot be read (line 1)" in opened.notes[0]
+        assert "1 line of replies.jsonl cannot be read (line 1)" in opened.notes[0]
     assert (tmp_path / "one" / "replies.damaged-1.jsonl").exists()
 
 
@@ -165,7 +165,7 @@ def test_a_damaged_line_costs_itself_alone_and_is_told(run: Run, tmp_path: Path)
     file.write_bytes(file.read_bytes().replace(b"reply 2", b"reply 7"))
     with open_run("one", folder=tmp_path) as opened:
         assert scores(opened) == [1, 3]
-        assert "(line 3), and the replies in them are lost" in opened.notes[0]
+        assert "(line 3), and the replies there are lost" in opened.notes[0]
 
 
 def test_what_a_failing_database_did_not_take_in_is_taken_in_by_the_next_call(

@@ -114,6 +114,41 @@ def test_what_encode_itself_counts_and_keeps_makes_no_other_checkpoint():
         assert read_checkpoint(sae).digest == before
 
 
+@pytest.mark.parametrize(
+    ("name", "one", "other"),
+    [
+        ("n_steps", 1, 10), ("step_size", 0.1, 0.2), ("step", 0.1, 0.2), ("steps", 1, 10),
+        ("elastic", 0.1, 0.2), ("discount", 0.1, 0.2), ("top_count", 2, 3), ("seen_twice", 1, 2),
+    ],
+)  # fmt: skip
+def test_a_setting_of_encode_is_no_count_of_what_was_done(name, one, other):
+    class Iterated(Bare):
+        def encode(self, x):
+            return x @ self.W_enc * getattr(self, name)
+
+    sae = Iterated()
+    setattr(sae, name, one)
+    before = read_checkpoint(sae).digest
+    setattr(sae, name, other)
+    assert read_checkpoint(sae).digest != before
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "other"),
+    [
+        ("step", 1, 2), ("global_step", 1, 2), ("epoch", 1, 2), ("_device", "cpu", "cuda:0"),
+        ("call_count", 1, 2), ("aux_loss", 0.1, 0.2),
+    ],
+)  # fmt: skip
+def test_how_far_training_came_makes_no_other_checkpoint(name, one, other):
+    sae = Bare()
+    sae.encode = lambda x: x @ sae.W_enc
+    setattr(sae, name, one)
+    before = read_checkpoint(sae).digest
+    setattr(sae, name, other)
+    assert read_checkpoint(sae).digest == before
+
+
 def test_an_object_that_holds_its_weights_in_a_module_is_known_by_them():
     class Wrapper:
         def __init__(self):

@@ -444,8 +444,11 @@ def test_matrices_that_fit_no_width_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_saes_lists_them(tmp_path: Path) -> None:
-    for layer in (0, 1):
-        sparsify(tmp_path / f"layers.{layer}.mlp")
+    sparsify(tmp_path / "layers.0.mlp")
+    alone = r"holds a folder that may be an SAE; give that: layers\.0\.mlp$"
+    with pytest.raises(SubjectError, match=alone):
+        load_sae(tmp_path)
+    sparsify(tmp_path / "layers.1.mlp")
     with pytest.raises(SubjectError, match=r"give one of them: layers\.0\.mlp, layers\.1\.mlp"):
         load_sae(tmp_path)
 

@@ -201,7 +201,9 @@ def serve(runs: Path, address: Address, say: Callable[[str], None]) -> None:
             # of a proxy on this machine; another's address is in the variable that uvicorn knows
             "forwarded_allow_ips": os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1"),
         }
-        server = Server(uvicorn.Config(gated(build_app(service)), **config), service)
+        app = build_app(service)
+        app.openapi()  # kept: made at the first request that needs it, it would hold up all others
+        server = Server(uvicorn.Config(gated(app), **config), service)
         if address.warning:
             say(f"warning: {address.warning}")
         say(f"{address.base_url}/?token={token}")

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from autointerp import extensions
 from autointerp.apps import cli as commands
-from autointerp.apps.service._tokens import service_folder
+from autointerp.apps.service._tokens import SERVICE, service_folder
 from autointerp.engine.control import Limits
 from autointerp.errors import BadInput, RunLocked, StorageError, UnknownName
 from autointerp.files import (
@@ -175,7 +175,7 @@ class Asked:
             max_n=self.max_n,
         )
         if self.verb == "rate":
-            Resolved(job).require_about_descriptions()
+            Resolved(job).refuse_options_of_descriptions()
         return replace(job, policy=replace(job.policy, control=control))
 
     def _given(self) -> dict[str, Any]:
@@ -215,11 +215,9 @@ class Jobs:
 
     def __init__(self, runs: Path) -> None:
         self.runs = runs
-        self.folder = service_folder(runs) / "jobs"
+        self.folder = runs / SERVICE / "jobs"
         self._lock = threading.Lock()
         self._ended: dict[str, JobState] = {}  # nothing changes in them any more
-        with contextlib.suppress(FileExistsError):
-            self.folder.mkdir(PRIVATE_FOLDER)
 
     def place(self, identifier: str) -> Path:
         """Return a job's folder. Raises UnknownName if there is no such job."""
@@ -233,7 +231,10 @@ class Jobs:
 
     def ids(self) -> list[str]:
         """Return the jobs' ids, the newest first; also those whose folder must not be entered."""
-        names = filter(ID.fullmatch, os.listdir(self.folder))
+        try:
+            names = filter(ID.fullmatch, os.listdir(self.folder))
+        except FileNotFoundError:  # no job was ever started
+            return []
         return sorted(filter(self._is_job, names), reverse=True)
 
     def _is_job(self, identifier: str) -> bool:
@@ -298,6 +299,8 @@ class Jobs:
         RunLocked if the run has a job that goes on, BadInput if the key was used for another job.
         """
         asked.job(self.runs)  # what it cannot be is refused before a process starts
+        service_folder(self.runs)
+        self.folder.mkdir(PRIVATE_FOLDER, exist_ok=True)
         with self._lock, held_lock(self.folder / "start.lock"):
             self.reap()
             if key:

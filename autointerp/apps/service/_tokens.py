@@ -155,7 +155,8 @@ class Tokens:
     """The tokens of a folder of runs. What another process writes is seen at the next look-up."""
 
     def __init__(self, runs: Path) -> None:
-        self.path = service_folder(runs) / FILE
+        self._runs = runs
+        self.path = runs / SERVICE / FILE
         self._lock = threading.Lock()
         self._seen: tuple[int, int, int] | None = None
         self._by_hash: dict[str, Token] = {}
@@ -252,6 +253,7 @@ class Tokens:
     @contextlib.contextmanager
     def _changed(self) -> Iterator[list[Token]]:
         """Yield the tokens, to be changed in place, and write them; one process at a time."""
+        service_folder(self._runs)
         with self._lock, held_lock(self.path.with_suffix(".lock")):
             now = datetime.now(UTC)
             oldest = now - timedelta(days=KEPT_DAYS)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure as Drawing
 from autointerp.findings.across import AcrossRuns, Difference, Judged, NestedContrast, RunContrast
 from autointerp.findings.looks import Reading
 from autointerp.reports.colours import INK, MUTED, RULE, colour
+from autointerp.reports.look_words import DIGEST
 from autointerp.reports.panels import Block, Figure, Heading, Material, Prose, Table
 from autointerp.reports.style import headline, plain_axes, sheet, two_lines
 from autointerp.reports.words import (
@@ -159,6 +160,14 @@ def _looks(judged: Judged) -> list[Block]:
     again = [reading for reading in readings if reading.multiplier is not None]
     interim = dict.fromkeys(reading.interim for reading in readings if reading.interim)
     sentences = [f"Each contrast is a line there, {_declared(readings)}."]
+    elsewhere = [contrast.elsewhere for contrast in judged.contrasts if contrast.elsewhere]
+    if elsewhere:
+        plans = listed(digest[:DIGEST] for digest in dict.fromkeys(elsewhere))
+        sentences.append(
+            f"{len(elsewhere)} of them {'is' if len(elsewhere) == 1 else 'are'} declared by a "
+            f"sweep's plan ({plans}), which adjusts p for all of its contrasts and not for those "
+            "of this page: `autointerp sweep FILE --no-rate` reads them so."
+        )
     if again:
         wide = max(reading.multiplier or 0 for reading in again)
         most = max(reading.number for reading in again)

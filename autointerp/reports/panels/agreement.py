@@ -13,7 +13,7 @@ from autointerp.reports.colours import CELL_DARK, CELL_LIGHT
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
 from autointerp.reports.style import sheet, two_lines
 from autointerp.reports.words import flat, interval, listed, number, percent
-from autointerp.stats.results import Statistic
+from autointerp.stats.results import FEWEST, Statistic
 from autointerp.text import count
 
 AFTER = "rater-check"
@@ -72,8 +72,8 @@ def explanation(tables: Sequence[TableAgreement], repeated: bool) -> str:
             "ratings."
         )
     sentences.append(
-        "'undefined' stands of one unit, and where all ratings, or for Spearman's rho one rater's, "
-        "are the same."
+        f"'too few units' stands of fewer than {FEWEST}, of which even full agreement would say "
+        "nothing, 'undefined' where all ratings, or for Spearman's rho one rater's, are the same."
     )
     return " ".join(sentences)
 
@@ -269,7 +269,9 @@ def _or_undefined(statistic: Statistic | None) -> str:
         return ""
     if statistic.value is not None:
         return interval(statistic)
-    return "undefined" if statistic.method else "too few units"  # where none was applied
+    if not statistic.method or statistic.n[0] < FEWEST:  # none was applied, or it has no value
+        return "too few units"
+    return "undefined"
 
 
 def _of_fewer(icc: Statistic, alpha: Statistic) -> str:

@@ -34,7 +34,7 @@ def show(material: Material) -> list[Block]:
             "logits after it (`autointerp attribute`): to first order, activation x gradient, and "
             "exactly, by setting the unit to 0 there. Ranks are by size without sign, among all "
             "active units of the source. Units that nothing carries to the last token have 0 by "
-            "both, and count in the correlations."
+            "both, and count in the correlations. Fewer than 5 active ones give none."
         ),
         _sources(found, several),
         _units(found, several),

@@ -10,6 +10,7 @@ from autointerp.findings.blinding import Blinding
 from autointerp.questions.guess import GUESSES
 from autointerp.reports.panels import Block, Material, Prose, Table
 from autointerp.reports.words import by_chance_text, flat, interval, listed, p_value
+from autointerp.stats.results import FEWEST
 from autointerp.text import count
 
 AFTER = "calibration"
@@ -30,7 +31,8 @@ def show(material: Material) -> list[Block]:
             "number of sources, 5 %): a rater who guesses, or always says the same, is wrongly "
             "held to recognise one in 5 % of runs at most. Bang's and James' indices describe how "
             "the answers fell and decide nothing: Bang's is 1 too if a rater says the same of "
-            "everything, on the source that this fits." + by_chance_text(blindings)
+            "everything, on the source that this fits. Neither is given "
+            f"of fewer than {FEWEST} answers." + by_chance_text(blindings)
         )
     ]
     blocks += [

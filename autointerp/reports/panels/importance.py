@@ -33,7 +33,12 @@ def show(material: Material) -> list[Block]:
             blocks.append(
                 Prose(
                     f"By use, mean scores of {use.first} and {use.second} differ by "
-                    f"{interval(use.difference)}.",
+                    + interval(use.difference)
+                    + (
+                        "."
+                        if use.difference.low is not None
+                        else f"; no interval is known, for {use.difference.note}."
+                    ),
                     lead=f"{use.rater} on {use.rubric}:",
                 )
             )

@@ -205,6 +205,8 @@ def _unrecognised(path: Path, candidates: list[str]) -> str:
     )
     if inside:
         listed = ", ".join(inside[:8]) + (", …" if len(inside) > 8 else "")
+        if len(inside) == 1:
+            return f"{path} holds a folder that may be an SAE; give that: {listed}"
         return f"{path} holds {len(inside)} folders that may be SAEs; give one of them: {listed}"
     files = sorted(entry.name for entry in path.iterdir())
     listed = ", ".join(files[:8]) + (", …" if len(files) > 8 else "")

@@ -18,7 +18,7 @@ ID = "20260101-000000-abcdef"
 def job(tmp_path: Path) -> Path:
     """A job that has ended, as its child leaves it."""
     place = Jobs(tmp_path / "runs").folder / ID
-    place.mkdir()
+    place.mkdir(parents=True)
     fields = {"asked": asdict(Asked(run="main", rater="scripted:4")), "made_at": "2026-01-01"}
     (place / "job.json").write_text(json.dumps(fields))
     lines = [

@@ -20,6 +20,13 @@ def test_a_token_is_made_listed_and_revoked(command_line: Callable, tmp_path: Pa
     assert "hash" not in shown
 
 
+def test_what_only_reads_or_is_refused_makes_no_folder(command_line: Callable, tmp_path: Path):
+    for command in ("tokens list", "tokens revoke x", "tokens new --days 99999", "jobs list",
+                    "jobs watch", "jobs watch x", "jobs pause x"):  # fmt: skip
+        command_line(*command.split())
+        assert not list(tmp_path.iterdir()), command
+
+
 def test_revoking_an_unknown_token_is_one_line(command_line: Callable):
     refused = command_line("tokens", "revoke", "nothing")
     assert refused.code == 2

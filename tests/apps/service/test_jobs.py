@@ -250,7 +250,7 @@ def test_a_job_whose_files_cannot_be_read_is_named_and_hides_no_other(
     jobs = Jobs(runs)
     good, bad = (jobs.folder / f"20260101-00000{n}-abcdef" for n in (1, 2))
     for place in (good, bad):
-        place.mkdir()
+        place.mkdir(parents=True)
         about = {"asked": {"run": "tiny"}, "made_at": "2026-01-01T00:00:00+00:00"}
         (place / "job.json").write_text(json.dumps(about))
         (place / "lock").touch()
@@ -279,7 +279,7 @@ def test_a_job_whose_folder_must_not_be_entered_is_named_too(
     runs: Path, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ):
     place = Jobs(runs).folder / "20260101-000001-abcdef"
-    place.mkdir()
+    place.mkdir(parents=True)
     close_folder(monkeypatch, place)
     said = f"job {place.name}: {place} cannot be read (Permission denied)"
     page = client.get("/v1/jobs").json()
@@ -293,7 +293,7 @@ def test_a_job_whose_folder_must_not_be_entered_is_named_too(
 def test_a_key_whose_job_cannot_be_read_starts_no_second_one(runs: Path):
     jobs = Jobs(runs)
     place = jobs.folder / "20260101-000001-abcdef"
-    place.mkdir()
+    place.mkdir(parents=True)
     about = {
         "asked": {"run": "tiny"}, "made_at": "2026-01-01T00:00:00+00:00", "key": digest_of("a")
     }  # fmt: skip
@@ -322,7 +322,7 @@ def test_a_job_that_is_stopped_before_it_has_begun_is_stopped_and_nobody_else(
 def test_a_job_that_a_signal_ended_before_it_could_say_so_was_stopped(runs: Path):
     jobs = Jobs(runs)
     place = jobs.folder / "20260101-000000-abcdef"
-    place.mkdir()
+    place.mkdir(parents=True)
     (place / "job.json").write_text(json.dumps({"asked": {"run": "tiny"}, "made_at": "2026"}))
     assert jobs.state(place.name).state == "killed"
     (place / "stop").touch()
@@ -334,7 +334,7 @@ def test_a_job_that_a_signal_ended_before_it_could_say_so_was_stopped(runs: Path
 def going_on(runs: Path) -> Iterator[Path]:
     """The folder of a job of the run `tiny` that a child goes on with."""
     place = Jobs(runs).folder / "20260101-000000-abcdef"
-    place.mkdir()
+    place.mkdir(parents=True)
     (place / "job.json").write_text(json.dumps({"asked": {"run": "tiny"}, "made_at": "2026"}))
     lock = open_locked(place / "lock")
     yield place
@@ -421,7 +421,7 @@ def test_jobs_have_the_order_in_which_they_were_started_whatever_the_clock_does(
 
     monkeypatch.setattr(Jobs, "_spawn", spawn)
     jobs = Jobs(runs)
-    (jobs.folder / "copied by hand").mkdir()
+    (jobs.folder / "copied by hand").mkdir(parents=True)
     (jobs.folder / "copied by hand" / "job.json").write_text("{}")
     started = [jobs.start(Asked(run="tiny"))[0].id for _ in range(3)]  # in one second
     ahead = jobs.folder / "20991231-235959-abcdef"  # by a clock that was put right since
@@ -500,7 +500,7 @@ def test_a_viewer_watches_and_changes_nothing(runs: Path, environment: None):
 def test_a_jobs_limits_are_read_again_when_they_change(runs: Path):
     jobs = Jobs(runs)
     place = jobs.folder / "20260101-000000-abcdef"
-    place.mkdir()
+    place.mkdir(parents=True)
     control = FileControl(place)
     assert not control.limits().paused
     (place / "control.json").write_text('{"paused": true}')

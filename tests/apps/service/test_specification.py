@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.specs.openapi import checks
 
-from autointerp.apps.service import _gate, neuronpedia, people
+from autointerp.apps.service import _app, _gate, neuronpedia, people
 from autointerp.apps.service import jobs as jobs_router
 from autointerp.apps.service._access import owner, rater, viewer
 from autointerp.apps.service._app import (
@@ -22,6 +23,7 @@ from autointerp.apps.service._app import (
     build_app,
     gated,
     router_modules,
+    serve,
     service_at,
 )
 from autointerp.apps.service._jobs import Asked, Jobs
@@ -259,3 +261,18 @@ def test_a_status_has_the_words_of_rfc_9110_whichever_python_serves():
     assert [phrase_of(status) for status in (404, 413, 414, 422)] == [
         "Not Found", "Content Too Large", "URI Too Long", "Unprocessable Content"
     ]  # fmt: skip
+
+
+def test_a_server_has_its_specification_before_the_first_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # Made on the event loop, 0.2 s of CPU, it would hold up whoever rates meanwhile.
+    made = []
+
+    def run(self: _app.Server, sockets: list[socket.socket]) -> None:
+        made.append(self.config.app.app.openapi_schema)
+        sockets[0].close()
+
+    monkeypatch.setattr(_app.Server, "run", run)
+    serve(tmp_path, Address(port=0), lambda line: None)
+    assert made[0]["paths"]

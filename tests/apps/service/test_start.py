@@ -33,7 +33,7 @@ def job_of(runs: Path, asked: Asked, **result: str) -> str:
     """A job that has ended, as a child leaves it."""
     identifier = "20260101-000000-abcdef"
     place = Jobs(runs).folder / identifier
-    place.mkdir()
+    place.mkdir(parents=True)
     fields = {"asked": asked.__dict__, "made_at": "2026-01-01T00:00:00+00:00"}
     (place / "job.json").write_text(json.dumps(fields, default=list))
     if result:

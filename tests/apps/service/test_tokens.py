@@ -65,6 +65,7 @@ def test_revoking_what_is_not_there_is_refused(tokens: Tokens):
 
 
 def test_a_file_that_cannot_be_read_is_an_error_and_not_an_empty_list(tokens: Tokens):
+    tokens.issue("owner")
     tokens.path.write_text("{")
     with pytest.raises(StorageError, match="issue new tokens"):
         tokens.all()

@@ -9,6 +9,7 @@ from support.fabricate import add_all_scores, add_scores, fabricate_run
 
 from autointerp.findings.across import across_runs
 from autointerp.findings.comparison import compare
+from autointerp.findings.looks import Declared
 from autointerp.pipeline.looks import with_looks_across
 from autointerp.reports.against import objections
 from autointerp.reports.page import title
@@ -197,3 +198,26 @@ def test_from_the_second_look_across_runs_on_it_says_what_holds_at_all_looks(tmp
     # The two looks across runs stand once each, with the runs whose ledgers hold them.
     both = [row for row in ledger.rows if row[0] == "a, b"]
     assert [row[1] for row in both] == ["1", "2"]
+
+
+def test_what_a_sweeps_plan_declares_is_said_to_be_so_by_a_report_of_its_runs(tmp_path: Path):
+    make_run(tmp_path, "a", {"features": HIGH})
+    make_run(tmp_path, "b", {"features": LOW})
+    with open_run("a", folder=tmp_path) as a, open_run("b", folder=tmp_path) as b:
+        comparisons, opened = [compare(a), compare(b)], [a, b]
+
+        def said(declares: Any = None) -> str:
+            made = across_runs(comparisons, opened, declares=declares)
+            return text_of(Material(tuple(comparisons), tuple(opened), across=made))
+
+        plan = Declared("d" * 64, (25, 25))
+        assert "the sweep's plan declares with a fixed n" in said(lambda *arms: plan)
+        text = said()  # the same ratings: the ledgers hold the look
+        assert "which no run's plan declares. 1 of them is declared by a sweep's plan" in text
+        assert f"({'d' * 12})" in text
+        assert "`autointerp sweep FILE --no-rate`" in text
+        strayed = Declared("e" * 64, (25, 25), ("rater is b, not a",))
+        a.execute("UPDATE rating SET score = 5 WHERE score = 4")
+        comparisons[0] = compare(a)
+        said(lambda *arms: strayed)
+        assert "declared by a sweep's plan" not in said()

@@ -35,20 +35,20 @@ def test_controls_are_said_to_stand_apart_only_where_they_do():
 
 def test_the_intraclass_correlation_says_on_how_few_units_it_rests():
     none = np.nan
-    # Six units with two ratings or more; the third rater rated two of them, the fourth none.
+    # Nine units with two ratings or more; the third rater rated five of them, the fourth none.
     ratings = np.array(
-        [[1, 1, 2], [5, 4, 5], [2, 3, none], [4, 4, none], [3, 2, none], [1, 2, none]]
+        [[1, 1, 2], [5, 4, 5], [2, 3, 3], [4, 4, 5], [3, 2, 3], *[[1, 2, none], [4, 3, none]] * 2]
     )
     names = ("model:a", "model:b", "human:ann")
     rows = {}
-    for raters, scores in ((names, ratings), ((*names, "human:bob"), np.c_[ratings, [none] * 6])):
+    for raters, scores in ((names, ratings), ((*names, "human:bob"), np.c_[ratings, [none] * 9])):
         found = TableAgreement("main", "r", "raters", "studied", raters, agreement(scores, raters))
         comparison = compared(found)
         material = SimpleNamespace(comparisons=[comparison], judgements=[])
         (table,) = (block for block in show(material) if hasattr(block, "rows"))
         rows |= {row[3]: row[4:] for row in table.rows}
     units, _, icc, *_ = rows["all 3 raters"]
-    assert (units, icc.split(" on ")[-1]) == ("6", "2")
+    assert (units, icc.split(" on ")[-1]) == ("9", "5")
     assert " on " not in rows["model:a, model:b"][2]
     # No unit has four ratings, and none that bob rated: nothing agrees or disagrees there.
     assert rows["all 4 raters"][2] == "too few units"
