@@ -506,30 +506,52 @@ def test_a_notebook_rates_and_its_ctrl_c_waits_for_the_calls_in_flight(
     run: Run, server: LoopbackServer
 ) -> None:
     server.latency_s = 0.1
+    sent: list[int] = []
 
-    async def cell(delay: float | None) -> RatingCounts:
-        if delay is not None:
-            threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT)).start()
-        return rate(run, openai_rater(server), count=100, concurrency=4)
+    def interrupt(tally: Tally) -> None:
+        if tally.done and not sent:
+            sent.append(tally.done)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    async def cell() -> RatingCounts:
+        return rate_items(
+            run,
+            item_names(100),
+            RUBRIC,
+            openai_rater(server),
+            progress=interrupt,
+            policy=RatingPolicy(QUICK, concurrency=4),
+            load=items,
+        )
 
     loop = asyncio.new_event_loop()  # not asyncio.run, which takes Ctrl-C for itself
     with contextlib.closing(loop):
         with pytest.raises(KeyboardInterrupt):
-            loop.run_until_complete(cell(delay=0.5))
+            loop.run_until_complete(cell())
         assert 0 < len(statuses(run)) == len(server.calls) < 100
         server.latency_s = 0
-        counts = loop.run_until_complete(cell(delay=None))
+        counts = loop.run_until_complete(cell())
     assert counts.before + counts.statuses["ok"] == 100 == len(server.calls)
 
 
 def test_a_second_ctrl_c_drops_the_calls_in_flight(run: Run, server: LoopbackServer) -> None:
     server.latency_s = 8
-    for delay in (1.0, 1.3):
-        threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT)).start()
-    began = time.monotonic()
+    began: list[float] = []
+
+    def interrupt_twice() -> None:
+        while not server.calls:
+            time.sleep(0.01)
+        began.append(time.monotonic())
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.3)
+
+    interrupting = threading.Thread(target=interrupt_twice, daemon=True)
+    interrupting.start()
     with pytest.raises(KeyboardInterrupt):
         rate(run, openai_rater(server), count=20)
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began[0] < 6
+    interrupting.join()
     assert run.rows("SELECT count(*) FROM rating") == [(0,)]
     server.latency_s = 0
     assert rate(run, openai_rater(server), count=20).statuses == {"ok": 20}
