@@ -34,7 +34,7 @@ def ask_pending(
     `expected`: calls to forecast, where these are not all; 0 to forecast nothing.
     """
     job, rater = resolved.job, resolved.rater
-    resolved.prepare_rater()
+    resolved.prepare_rater(question)
     repeats = job.repeats if repeats is None else repeats
     work = pending_work(run, ids, rater, repeats)
     in_batches = len(run.work_in_batches(rater.name))

@@ -16,6 +16,7 @@ from autointerp.errors import BadInput, RunMismatch, UnknownName
 from autointerp.findings.plan import PRIMARY, Plan, Stopping, in_order, plan_of, until
 from autointerp.people.session import Sitting
 from autointerp.pipeline.events import Note, On, RunOpened, ignore, opened_text
+from autointerp.questions.question import Question
 from autointerp.questions.rubric import Rubric
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.questions.score import Design
@@ -477,16 +478,16 @@ class Resolved:
     def require_rater(self) -> None:
         """Raise what would stop the rater, before units are harvested for it."""
         require_price(self.rater, self.job.policy.budget_usd)
-        self.prepare_rater()
+        self.prepare_rater(self.question)
         require_keys(self.rater)
 
-    def prepare_rater(self) -> None:
-        """Have a rater that is made of others read what its check has learned.
+    def prepare_rater(self, question: Question) -> None:
+        """Have a rater that is asked `question`, and made of others, read what its check has learned.
 
         Raises RaterError where it or a member does not rate units so, or it was not checked;
         BadInput where calls are to be submitted to a batch API that it lacks.
         """
-        require_rates(self.rater, self.question)  # before a panel is sent to a check
+        require_rates(self.rater, question)  # before a panel is sent to a check
         if self.job.batch:
             from autointerp.engine.batches import batch_rater
 

@@ -235,7 +235,7 @@ def _forecast_units(resolved: Resolved) -> RateForecast:
     wanted = resolved.wanted
     if job.guess:
         require_model(rater)
-    resolved.prepare_rater()
+    resolved.prepare_rater(resolved.question)
     items = sum(wanted.values()) * job.repeats
     rated_once = unguessed = 0
     deviate: tuple[str, ...] = ()

@@ -323,7 +323,7 @@ def forecast_sweep(
         if settings.subject.sae:
             require_sae(settings.subject.sae)
     resolved = _judge(asked, options, policy, folder)
-    resolved.prepare_rater()
+    resolved.prepare_rater(resolved.question)
     missing: dict[str, int] = {}
     measured: list[str] = []
     rated = items = 0

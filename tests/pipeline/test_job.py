@@ -156,4 +156,4 @@ def test_a_rater_that_rates_no_units_is_refused_by_its_name_also_as_a_member(
     resolved = Resolved(Job("features", rater=rater, runs=tmp_path))
     # Not `never checked`: a check could not help.
     with pytest.raises(RaterError, match=r"^embed:x cannot answer 'interpretability-1-5'"):
-        resolved.prepare_rater()
+        resolved.prepare_rater(resolved.question)

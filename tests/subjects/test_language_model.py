@@ -279,7 +279,7 @@ def test_a_model_whose_files_are_broken_is_one_line(
     lacking = load_file(weights)
     del lacking["model.layers.1.mlp.down_proj.weight"]
     save_file(lacking, weights, metadata={"format": "pt"})
-    assert "lack 1 weights, such as model.layers.1.mlp.down_proj.weight" in refused()
+    assert "lack 1 weight, such as model.layers.1.mlp.down_proj.weight" in refused()
     weights.write_bytes(weights_bytes)
     config.write_text(config_text.replace(f'"hidden_size": {D_MODEL}', '"hidden_size": 32'))
     assert "not of the sizes that config.json says" in refused()
