@@ -482,7 +482,7 @@ class Resolved:
         require_keys(self.rater)
 
     def prepare_rater(self, question: Question) -> None:
-        """Have a rater that is asked `question`, and made of others, read what its check has learned.
+        """Have a rater that is asked `question`, if made of others, read what its check learned.
 
         Raises RaterError where it or a member does not rate units so, or it was not checked;
         BadInput where calls are to be submitted to a batch API that it lacks.
