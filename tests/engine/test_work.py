@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -63,10 +63,25 @@ def rate(
     count: int = 1,
     repeats: int = 1,
     retry: RetryPolicy = QUICK,
+    progress: Callable[[Tally], None] = lambda tally: None,
     **policy: Any,
 ) -> RatingCounts:
     chosen = RatingPolicy(retry, **policy)
-    return rate_items(run, item_names(count), RUBRIC, rater, repeats, policy=chosen, load=items)
+    return rate_items(
+        run, item_names(count), RUBRIC, rater, repeats, progress=progress, policy=chosen, load=items
+    )
+
+
+def signal_once(number: signal.Signals) -> Callable[[Tally], None]:
+    """Return a `progress` that sends this process a signal once something is rated."""
+    sent: list[int] = []
+
+    def send(tally: Tally) -> None:
+        if tally.done and not sent:
+            sent.append(tally.done)
+            os.kill(os.getpid(), number)
+
+    return send
 
 
 def attempts(run: Run) -> list[tuple[int, str]]:
@@ -477,23 +492,9 @@ def test_ctrl_c_waits_for_the_calls_in_flight_and_keeps_them(
     run: Run, server: LoopbackServer
 ) -> None:
     server.latency_s = 0.2
-
-    def interrupt(tally: Tally) -> None:
-        if tally.done and not sent:
-            sent.append(tally.done)
-            os.kill(os.getpid(), signal.SIGINT)
-
-    sent: list[int] = []
+    interrupt = signal_once(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        rate_items(
-            run,
-            item_names(100),
-            RUBRIC,
-            openai_rater(server),
-            progress=interrupt,
-            policy=RatingPolicy(QUICK, concurrency=4),
-            load=items,
-        )
+        rate(run, openai_rater(server), count=100, progress=interrupt, concurrency=4)
     assert len(statuses(run)) == len(server.calls)  # every call that was made is kept
     assert len(server.calls) < 100
     before = len(server.calls)
@@ -506,23 +507,10 @@ def test_a_notebook_rates_and_its_ctrl_c_waits_for_the_calls_in_flight(
     run: Run, server: LoopbackServer
 ) -> None:
     server.latency_s = 0.1
-    sent: list[int] = []
-
-    def interrupt(tally: Tally) -> None:
-        if tally.done and not sent:
-            sent.append(tally.done)
-            os.kill(os.getpid(), signal.SIGINT)
+    interrupt = signal_once(signal.SIGINT)
 
     async def cell() -> RatingCounts:
-        return rate_items(
-            run,
-            item_names(100),
-            RUBRIC,
-            openai_rater(server),
-            progress=interrupt,
-            policy=RatingPolicy(QUICK, concurrency=4),
-            load=items,
-        )
+        return rate(run, openai_rater(server), count=100, progress=interrupt, concurrency=4)
 
     loop = asyncio.new_event_loop()  # not asyncio.run, which takes Ctrl-C for itself
     with contextlib.closing(loop):
@@ -596,25 +584,11 @@ def test_a_signal_to_end_waits_for_the_calls_in_flight_and_is_passed_on(
 ) -> None:
     server.latency_s = 0.2
     passed_on: list[int] = []
-
-    def interrupt(tally: Tally) -> None:
-        if tally.done and not sent:
-            sent.append(tally.done)
-            os.kill(os.getpid(), number)
-
-    sent: list[int] = []
+    interrupt = signal_once(number)
     former = signal.signal(number, lambda received, _: passed_on.append(received))
     try:
         with pytest.raises(KeyboardInterrupt):
-            rate_items(
-                run,
-                item_names(100),
-                RUBRIC,
-                openai_rater(server),
-                progress=interrupt,
-                policy=RatingPolicy(QUICK, concurrency=4),
-                load=items,
-            )
+            rate(run, openai_rater(server), count=100, progress=interrupt, concurrency=4)
     finally:
         signal.signal(number, former)
     assert passed_on == [number]
