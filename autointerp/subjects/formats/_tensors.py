@@ -281,6 +281,12 @@ def folder_of(path: Path) -> Path:
     return path if path.is_dir() else path.parent
 
 
+def weights_of(path: Path, usual: str) -> Path:
+    """Return the safetensors file that is named, or the folder's `usual` one."""
+    is_named = path.is_file() and path.suffix == ".safetensors"
+    return path if is_named else folder_of(path) / usual
+
+
 def json_keys(path: Path) -> set[str]:
     """Return the top-level keys of a JSON object; empty if the file is none."""
     try:

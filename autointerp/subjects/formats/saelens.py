@@ -23,6 +23,7 @@ from autointerp.subjects.formats._tensors import (
     read_safetensors,
     scaled,
     table,
+    weights_of,
 )
 from autointerp.subjects.hooks import site_of_hook
 
@@ -68,7 +69,7 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     """
     folder = folder_of(path)
     where = folder / "cfg.json"
-    file = path if path.is_file() and path.suffix == ".safetensors" else folder / WEIGHTS
+    file = weights_of(path, WEIGHTS)
     config = _since_six(read_json(where), where)
     architecture = config.text("architecture") or "standard"
     if architecture in UNREADABLE:

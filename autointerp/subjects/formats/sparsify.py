@@ -22,6 +22,7 @@ from autointerp.subjects.formats._tensors import (
     read_json,
     read_safetensors,
     safetensors_header,
+    weights_of,
 )
 
 WEIGHTS = "sae.safetensors"
@@ -47,7 +48,7 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     folder = folder_of(path)
     where = folder / "cfg.json"
     config = Recorded(read_json(where), where)
-    file = path if path.is_file() and path.suffix == ".safetensors" else folder / WEIGHTS
+    file = weights_of(path, WEIGHTS)
     tensors = read_safetensors(file)
     b_enc, b_dec = need(tensors, file, "encoder.bias", "b_dec")
     W_enc, W_dec = encoder_and_decoder(tensors, file, len(b_enc), "encoder.weight", "W_dec")
