@@ -287,6 +287,11 @@ class Rating:
             raise ValueError(f"status {self.status} does not go with score {self.score}")
 
 
+def rater_kind(name: str) -> str:
+    """Return the rater's file of a rater's name: `openai` of `openai:MODEL`."""
+    return name.partition(":")[0]
+
+
 def is_person(rater: str) -> bool:
     """Whether a rater's name is a person's: `human` or `human:NAME`."""
     return rater == "human" or rater.startswith("human:")

@@ -79,6 +79,7 @@ from autointerp.raters._protocol import (
     returned_request,
     version_of,
 )
+from autointerp.records import rater_kind
 
 OPTION_NAMES = {"timeout_s": "timeout"}  # on the command line, where they are other ones
 EACH_HAS = ("create",)  # every file here
@@ -103,14 +104,9 @@ def load_rater(name: str, options: RaterOptions) -> Rater:
     return rater
 
 
-def kind_of(name: str) -> str:
-    """Return the rater's file of a rater's name: `openai` of `openai:MODEL`."""
-    return name.partition(":")[0]
-
-
 def what(name: str) -> str | None:
     """Return what kind of judge a rater is, in words; None where it has no file in this folder."""
-    kind = kind_of(name)
+    kind = rater_kind(name)
     return str(_said(kind, "WHAT", "")) or None if kind in rater_names() else None
 
 
@@ -202,7 +198,6 @@ __all__ = [
     "check_keys",
     "expected_score",
     "judges",
-    "kind_of",
     "libraries",
     "load_rater",
     "rater_names",

@@ -36,12 +36,11 @@ from autointerp.raters import (
     Rater,
     RaterOptions,
     call_key,
-    kind_of,
     load_rater,
     rater_names,
     version_of,
 )
-from autointerp.records import Item, Reply, Request
+from autointerp.records import Item, Reply, Request, rater_kind
 from autointerp.stats.results import or_none
 from autointerp.stats.stacked import Stack, cross_validated, normal_scores
 
@@ -355,7 +354,7 @@ def _subsets(optional: Sequence[bool]) -> list[tuple[int, ...]]:
 
 
 def _member(spec: str, options: RaterOptions) -> Rater:
-    kind = kind_of(spec)
+    kind = rater_kind(spec)
     if kind in NO_MEMBERS:
         raise BadInput(f"'{spec}' cannot be a member of a panel; name raters that can be called")
     if kind not in rater_names():

@@ -15,6 +15,7 @@ from autointerp.findings.looks import Look
 from autointerp.findings.subject import SubjectFacts
 from autointerp.findings.trust import ControlCheck, Trust
 from autointerp.questions.rubric_files import rubric_argument
+from autointerp.records import rater_kind
 from autointerp.reports.panels import Material
 from autointerp.stats.density import DensityAdjusted
 from autointerp.stats.results import Statistic
@@ -119,11 +120,6 @@ def level_text(material: Material) -> str:
     """Return the level of the intervals about ratings: `95 %`."""
     levels = {comparison.level for comparison in material.comparisons} or {0.95}
     return listed(percent(level) for level in sorted(levels))
-
-
-def rater_kind(rater: str) -> str:
-    """Return the part of a rater's name before the colon."""
-    return rater.partition(":")[0]
 
 
 def check_command(judgement: Judgement) -> str:

@@ -28,13 +28,12 @@ from autointerp.questions.scorers import scorer_names
 from autointerp.raters import (
     RaterOptions,
     ServedRater,
-    kind_of,
     load_rater,
     rater_names,
     version_of,
     what,
 )
-from autointerp.records import Item
+from autointerp.records import Item, rater_kind
 from autointerp.store.run import Run
 
 QUESTIONS = every_question()
@@ -66,7 +65,7 @@ def items(run: Run) -> Items:
 def test_a_rater_says_what_it_is(name: str, tmp_path: Path):
     module = importlib.import_module(f"autointerp.raters.{name}")
     rater = example_of(module, tmp_path)
-    assert kind_of(rater.name) == name.replace("_", "-")
+    assert rater_kind(rater.name) == name.replace("_", "-")
     assert rater.evidence in ("shown", "all")
     assert isinstance(rater.is_llm, bool)
     assert what(rater.name) == module.WHAT

@@ -14,7 +14,6 @@ from autointerp.questions.rubric_files import load_rubric
 from autointerp.raters import (
     RaterOptions,
     check_keys,
-    kind_of,
     libraries,
     load_rater,
     rater_names,
@@ -22,6 +21,7 @@ from autointerp.raters import (
     require_used,
     what,
 )
+from autointerp.records import rater_kind
 
 PROVIDER = '''"""A provider whose library is not installed."""
 
@@ -46,8 +46,8 @@ def oracle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_rater_is_named_by_its_file_and_perhaps_a_model() -> None:
     assert load_rater("scripted:4", RaterOptions()).name == "scripted:4"
     assert load_rater("lexical", RaterOptions()).name == "lexical"
-    assert kind_of("openai:a:b") == "openai"
-    assert kind_of("lexical") == "lexical"
+    assert rater_kind("openai:a:b") == "openai"
+    assert rater_kind("lexical") == "lexical"
 
 
 @pytest.mark.parametrize("made", [None, "majority", 3])

@@ -31,7 +31,7 @@ from autointerp.findings.listing import (
 )
 from autointerp.people.ingest import journals_folder
 from autointerp.people.seats import seated
-from autointerp.records import Status
+from autointerp.records import Status, rater_kind
 from autointerp.store.run import runs_in
 from autointerp.store.snapshots import Snapshot
 
@@ -505,7 +505,7 @@ def list_checks(
     from autointerp.findings.json_values import plain
 
     check = latest_check(rater, runs=viewer.service.runs)
-    kind, known = raters.kind_of(rater), extensions.names(raters)
+    kind, known = rater_kind(rater), extensions.names(raters)
     if check is None and kind not in known:
         raise UnknownName("rater", kind, known)
     said = [] if check is None else [models.Check(**cast("dict[str, Any]", plain(check)))]

@@ -9,6 +9,7 @@ import pandas as pd
 from autointerp.findings.attributed import Attributed, AttributedSource
 from autointerp.reports.panels import Block, Material, Prose, Table
 from autointerp.reports.words import number
+from autointerp.stats.results import FEWEST
 
 AFTER = "labs"
 TITLE = "Attributions"
@@ -34,7 +35,8 @@ def show(material: Material) -> list[Block]:
             "logits after it (`autointerp attribute`): to first order, activation x gradient, and "
             "exactly, by setting the unit to 0 there. Ranks are by size without sign, among all "
             "active units of the source. Units that nothing carries to the last token have 0 by "
-            "both, and count in the correlations. Fewer than 5 active ones give none."
+            "both, and count in the correlations. Fewer than "
+            f"{FEWEST} active ones give none."
         ),
         _sources(found, several),
         _units(found, several),

@@ -7,6 +7,7 @@ from autointerp.findings.groups import Contrast, Group, Judgement
 from autointerp.findings.looks import BY_INTERVAL
 from autointerp.findings.plan import PRIMARY
 from autointerp.findings.subject import SubjectFacts
+from autointerp.records import rater_kind
 from autointerp.reports.answer import answer
 from autointerp.reports.look_words import plan_prose, standing
 from autointerp.reports.panels import Block, Heading, Material, Prose
@@ -26,7 +27,6 @@ from autointerp.reports.words import (
     p_value,
     percent,
     plural,
-    rater_kind,
     refusal,
     score_errors_text,
     subject_text,
