@@ -6,7 +6,8 @@ import pytest
 
 from autointerp.findings.examined import Examined, ExaminedUnit, Shown
 from autointerp.findings.subject import SubjectFacts
-from autointerp.reports.examined import _coloured, panels_of, write_examined
+from autointerp.reports.examined import panels_of, write_examined
+from autointerp.reports.examined.words import coloured
 from autointerp.reports.panels import Table, Texts
 
 HOSTILE = "<script>alert(1)</script>"
@@ -45,9 +46,9 @@ def test_a_unit_that_never_fires_has_a_page_beside_one_that_does_and_alone(tmp_p
 def test_colours_go_from_minus_ten_to_ten_by_the_largest_and_small_values_have_none():
     values = [2.0, -2.0, 1.0, 0.03, -0.05, 5.0]
     # 0.03 is under a fiftieth of 2; 0.05 is a fortieth, and has the palest colour.
-    levels = [level for _, level, _ in _coloured(["a"] * 6, values, 2.0)]
+    levels = [level for _, level, _ in coloured(["a"] * 6, values, 2.0)]
     assert levels == [10, -10, 5, 0, -1, 10]
-    assert _coloured(["a"], [1.0], 0.0) == [("a", 0, "")]
+    assert coloured(["a"], [1.0], 0.0) == [("a", 0, "")]
 
 
 def test_a_unit_without_measurements_has_its_contexts_and_says_what_is_lacking():
