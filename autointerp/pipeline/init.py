@@ -22,8 +22,9 @@ from autointerp.subjects.assembled import (
 )
 from autointerp.subjects.corpora import tokenised
 from autointerp.subjects.formats import LoadedAutoencoder
-from autointerp.subjects.language_model import HookedLanguageModel, look_at_language_model
+from autointerp.subjects.language_model import HookedLanguageModel
 from autointerp.subjects.load import load_subject
+from autointerp.subjects.pretrained import look_at_language_model
 from autointerp.subjects.sites import Basis, basis_of
 from autointerp.subjects.untrained import twin_record
 
@@ -66,8 +67,8 @@ def initialise(
         given = _filled(given, "site", model.site, ask, on)
     on(
         Step(
-            f"model: {type(model.model).__name__}, {len(model.layers)} layers, vocabulary "
-            f"{model.vocabulary:,}, context {model.context_length:,}"
+            f"model: {type(model.model).__name__}, {len(model.architecture.layers)} layers, "
+            f"vocabulary {model.vocabulary:,}, context {model.context_length:,}"
         )
     )
     signed = "both signs" if model.signed else "none negative"

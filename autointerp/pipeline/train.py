@@ -27,9 +27,10 @@ from autointerp.subjects.assembled import (
 from autointerp.subjects.autoencoder import SparseAutoencoder
 from autointerp.subjects.corpora import Corpus
 from autointerp.subjects.hooks import hooks_in_layer
-from autointerp.subjects.language_model import HookedLanguageModel, load_language_model
+from autointerp.subjects.language_model import HookedLanguageModel
 from autointerp.subjects.one_layer import OneLayerTransformer, load_one_layer
 from autointerp.subjects.places import RECORD
+from autointerp.subjects.pretrained import load_language_model
 from autointerp.subjects.training.activations import ActivationWindows
 from autointerp.subjects.training.clusters import draw_clusters, train_on_points
 from autointerp.subjects.training.events import Measuring, Noted, OnTrainingEvent, ignore

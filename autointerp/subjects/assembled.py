@@ -21,7 +21,8 @@ from autointerp.subjects.corpora import Options as CorpusOptions
 from autointerp.subjects.corpora._documents import files_digest
 from autointerp.subjects.formats import Flags, LoadedAutoencoder, load_sae
 from autointerp.subjects.hub import no_copy, out_of_reach
-from autointerp.subjects.language_model import HookedLanguageModel, load_language_model
+from autointerp.subjects.language_model import HookedLanguageModel
+from autointerp.subjects.pretrained import load_language_model
 from autointerp.subjects.token_cache import cached_documents
 from autointerp.subjects.tokenizers import load_tokenizer, vocabulary_digest
 from autointerp.subjects.untrained import load_twin, twin_digest, twin_record
@@ -225,7 +226,7 @@ def as_trained(loaded: LoadedAutoencoder, model: HookedLanguageModel) -> SparseA
     TransformerLens can take from all that is written into the residual stream its mean over the
     axes, which changes nothing for a model of layer norms; then the encoder does so here.
     """
-    if loaded.centres and model.has_layer_norms and model.is_in_stream:
+    if loaded.centres and model.architecture.has_layer_norms and model.is_in_stream:
         return loaded.sae.centred()
     return loaded.sae
 

@@ -25,9 +25,10 @@ from autointerp.settings import SubjectSettings
 from autointerp.subjects import SiteModel, file_digest
 from autointerp.subjects.autoencoder import Encoder, load_autoencoder
 from autointerp.subjects.formats import load_sae
-from autointerp.subjects.language_model import HookedLanguageModel, load_language_model
+from autointerp.subjects.language_model import HookedLanguageModel
 from autointerp.subjects.one_layer import OneLayerSite, OneLayerTransformer
 from autointerp.subjects.places import RECORD
+from autointerp.subjects.pretrained import load_language_model
 from autointerp.subjects.training.recipe import (
     ModelRecord,
     TrainingRecord,

@@ -15,7 +15,7 @@ from autointerp.pipeline.job import Job
 from autointerp.pipeline.rate import rate
 from autointerp.store.run import open_run
 from autointerp.subjects.autoencoder import SparseAutoencoder
-from autointerp.subjects.language_model import load_language_model
+from autointerp.subjects.pretrained import load_language_model
 
 LATENTS = 24
 KINDS: dict[str, dict[str, Any]] = {

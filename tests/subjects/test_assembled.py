@@ -132,7 +132,7 @@ def test_an_sae_of_another_model_is_refused_by_hub_id_and_noted_for_a_folder(
     assert "was trained on pythia-70m-deduped, not on" in load_subject(with_other).notes[-1]
 
     from autointerp.subjects import assembled
-    from autointerp.subjects.language_model import load_language_model
+    from autointerp.subjects.pretrained import load_language_model
 
     def fetched(name: str, site: str, **options: Any) -> Any:
         model = load_language_model(settings.model, site)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from autointerp.errors import SubjectError
 from autointerp.subjects.flow import LayerFlow, normalised
-from autointerp.subjects.language_model import look_at_language_model
+from autointerp.subjects.pretrained import look_at_language_model
 
 # Granite multiplies what is added; the OPT of tests has its norms before, as all but one have.
 ADDING = sorted(set(DENSE) - {"granite"})
@@ -146,8 +146,10 @@ def test_a_model_without_weights_has_the_same_norms(tmp_path: Any) -> None:
         model.save_pretrained(tmp_path / kind)
         tokenizer().save_pretrained(tmp_path / kind)
         looked = look_at_language_model(str(tmp_path / kind), "layers.1.mlp.added")
-        assert looked._flow(1) == hooked(model, "layers.1.residual")._flow(1)
-        assert isinstance(looked._flow(1), LayerFlow)
+        assert looked.architecture.flow(1) == hooked(model, "layers.1.residual").architecture.flow(
+            1
+        )
+        assert isinstance(looked.architecture.flow(1), LayerFlow)
         assert looked.is_at("layers.1.mlp.added")
 
 

@@ -24,11 +24,8 @@ from support.tiny_language_models import (
 )
 
 from autointerp.errors import SubjectError
-from autointerp.subjects.language_model import (
-    HookedLanguageModel,
-    load_language_model,
-    look_at_language_model,
-)
+from autointerp.subjects.language_model import HookedLanguageModel
+from autointerp.subjects.pretrained import load_language_model, look_at_language_model
 
 transformers = pytest.importorskip("transformers")
 
@@ -138,7 +135,7 @@ def test_nothing_after_the_site_is_computed(dense: Any) -> None:
     handles = [
         module.register_forward_pre_hook(lambda *_, name=name: calls.append(name))
         for name, module in dense.named_modules()
-        if "lm_head" in name or name.startswith(f"{model.layers_path}.1")
+        if "lm_head" in name or name.startswith(f"{model.architecture.layers_path}.1")
     ]
     ids, attention = window()
     model.activations(ids, attention)
@@ -411,7 +408,7 @@ def test_hidden_neurons_are_the_nonlinearity_computed_by_hand(kind: str) -> None
     both = HookedLanguageModel(model, tokenizer(), "layers.1.residual", hidden=True)
     read = HookedLanguageModel(model, tokenizer(), "layers.1.mlp.input")
     x = read.activations(ids, attention)
-    layer = both.layers[1]
+    layer = both.architecture.layers[1]
     with torch.no_grad():
         if kind == "gpt2":
             expected = torch.nn.functional.gelu(layer.mlp.c_fc(x), approximate="tanh")

@@ -273,11 +273,11 @@ def test_what_transformer_lens_centres_is_the_activation_less_its_mean(
         "blocks.1.hook_attn_out": "layers.1.attention.added",
     }.items():
         hooked = HookedLanguageModel(tiny_model(family), _Numbers(model), site)
-        assert hooked.has_layer_norms
+        assert hooked.architecture.has_layer_norms
         assert hooked.is_in_stream
         ours = hooked.activations(ids, torch.ones_like(ids, dtype=torch.bool))
         centred = ours - ours.mean(-1, keepdim=True)
         torch.testing.assert_close(centred, cache[hook], atol=1e-4, rtol=1e-4)
     assert not HookedLanguageModel(
         tiny_model("llama"), _Numbers(model), "layers.1.residual"
-    ).has_layer_norms
+    ).architecture.has_layer_norms

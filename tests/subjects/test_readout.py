@@ -73,8 +73,8 @@ def moved_logits(model: HookedLanguageModel, directions: torch.Tensor) -> torch.
     scales held; less the mean. [units, vocabulary]"""
     ids = torch.tensor([[5, 17, 40, 81, 33]])
     attention = torch.ones_like(ids, dtype=torch.bool)
-    after = model._norms_after(*model._layer_and_part())
-    parent = model.model.get_submodule(model.layers_path.rpartition(".")[0])
+    after = model.architecture.norms_after(*model.architecture.layer_and_part(model._at))
+    parent = model.model.get_submodule(model.architecture.layers_path.rpartition(".")[0])
     final = [m for n, m in parent.named_children() if n in ("norm", "ln_f", "norm_f")
              or n in ("final_layernorm", "final_layer_norm")]  # fmt: skip
     rows = []

@@ -127,7 +127,7 @@ def alone(kind: str, bos: bool) -> Tensor:
     found = []
     for ids in documents():
         caught: list[Tensor] = []
-        handle = hooked.layers[1].register_forward_hook(
+        handle = hooked.architecture.layers[1].register_forward_hook(
             lambda _, __, out, caught=caught: caught.append(
                 out[0] if isinstance(out, tuple) else out
             )
