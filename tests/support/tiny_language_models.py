@@ -128,3 +128,11 @@ def saved(folder: Path, kind: str, **extra: Any) -> Path:
 
 def hooked(model: Any, site: str) -> HookedLanguageModel:
     return HookedLanguageModel(model, tokenizer(), site, name="tiny")
+
+
+def window(rows: int = 3, length: int = 11) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ids [rows, length] of words, and attention to all of them."""
+    ids = torch.randint(
+        1, VOCABULARY - 4, (rows, length), generator=torch.Generator().manual_seed(2)
+    )
+    return ids, torch.ones(rows, length, dtype=torch.bool)
