@@ -27,6 +27,7 @@ from autointerp.raters import (
     check_keys,
     libraries,
 )
+from autointerp.store.database import DATABASE, SETTINGS
 from autointerp.store.repair import (
     Copies,
     beside,
@@ -39,7 +40,7 @@ from autointerp.store.repair import (
 )
 from autointerp.store.replies import FILE as REPLIES
 from autointerp.store.replies import read_replies
-from autointerp.store.run import DATABASE, RUNS, SETTINGS, Run, open_run, read_about, runs_in
+from autointerp.store.run import RUNS, Run, open_run, read_about, runs_in
 from autointerp.text import count, dollars
 
 REPAIR = "`autointerp doctor` without --dry-run repairs what can be"

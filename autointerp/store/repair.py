@@ -17,17 +17,10 @@ import duckdb
 
 from autointerp.errors import StorageError
 from autointerp.files import PRIVATE_FILE, PRIVATE_FOLDER, write_text
+from autointerp.store.database import DATABASE, SETTINGS, WAL, bring_up_to_date, unopened
 from autointerp.store.replies import FILE as REPLIES
 from autointerp.store.replies import read_replies
-from autointerp.store.run import (
-    DATABASE,
-    SETTINGS,
-    WAL,
-    Run,
-    bring_up_to_date,
-    read_about,
-    unopened,
-)
+from autointerp.store.run import Run, read_about
 from autointerp.store.tables import COMMITS, first_line, is_damage, now, read_commits, write_commits
 from autointerp.text import count
 

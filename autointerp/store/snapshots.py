@@ -19,18 +19,10 @@ import duckdb
 
 from autointerp.errors import RunLocked, StorageError
 from autointerp.files import PRIVATE_FOLDER, writer_of
+from autointerp.store.database import DATABASE, connect
 from autointerp.store.looks import PENDING, add_pending_look
 from autointerp.store.replies import Record
-from autointerp.store.run import (
-    DATABASE,
-    RUNS,
-    Run,
-    checked_commits,
-    connect,
-    existing_run,
-    open_run,
-    read_about,
-)
+from autointerp.store.run import RUNS, Run, checked_commits, existing_run, open_run, read_about
 from autointerp.store.tables import is_damage, read_commits, unusable
 
 HEAD_BYTES = 3 * 4096  # DuckDB's own header and its two of the content, which a checkpoint changes

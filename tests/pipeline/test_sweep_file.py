@@ -3,7 +3,7 @@ from support.tiny_sweep import sweep_text, table
 
 from autointerp.errors import AutointerpError
 from autointerp.pipeline.sweep_file import read_sweep
-from autointerp.store.run import SETTINGS
+from autointerp.store.database import SETTINGS
 
 
 def written(folder, text):

@@ -9,8 +9,9 @@ from autointerp.errors import StorageError, UnknownName
 from autointerp.findings.comparison import compare
 from autointerp.records import Rating
 from autointerp.settings import RunSettings
+from autointerp.store.database import DATABASE
 from autointerp.store.looks import PENDING
-from autointerp.store.run import DATABASE, open_run
+from autointerp.store.run import open_run
 from autointerp.store.snapshots import open_snapshot, state_key
 from autointerp.store.tables import write_commits
 

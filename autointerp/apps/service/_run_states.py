@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from autointerp.apps.service._access import Service
 from autointerp.apps.service._jobs import EVENTS, STOPPED, JobState
 from autointerp.files import writer_of
-from autointerp.store.run import DATABASE
+from autointerp.store.database import DATABASE
 from autointerp.text import count
 
 if TYPE_CHECKING:

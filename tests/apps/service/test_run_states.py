@@ -17,7 +17,8 @@ from autointerp.apps.service._tokens import Tokens
 from autointerp.apps.service.runs import summary_of
 from autointerp.files import writer_of
 from autointerp.settings import RunSettings, SubjectSettings
-from autointerp.store.run import DATABASE, IMPORTED, open_run
+from autointerp.store.database import DATABASE
+from autointerp.store.run import IMPORTED, open_run
 
 
 @pytest.fixture
