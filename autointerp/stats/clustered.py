@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from autointerp.stats.bounded import wilson_ends
+from autointerp.stats.bounded import not_past_separation, wilson_ends
 from autointerp.stats.results import Floats, Statistic, as_level, as_scores
 
 LEAST_CLUSTERS = 5
@@ -68,7 +68,9 @@ def clustered_superiority(
     variance = float(len(names) / (len(names) - 1) * (totals**2).sum()) + added
     smallest = min(distinct)
     smoothed = (smallest * estimate + (estimate + 0.5) / 2) / (smallest + 1)
-    low, high = wilson_ends(shown, variance, smallest - 1, (1 - level) / 2, variance_at=smoothed)
+    tail = (1 - level) / 2
+    low, high = wilson_ends(shown, variance, smallest - 1, tail, variance_at=smoothed)
+    low, high = not_past_separation(low, high, smallest, tail)
     return Statistic(shown, float(low), float(high), n, METHOD, level)
 
 
