@@ -336,9 +336,9 @@ CheckState = Literal["passed", "chance", "weak", "untold", "design side", "other
 def check_state(check: CheckResult | None, versions: Collection[str | None]) -> CheckState:
     """Return what a check says of ratings by these versions of a rater; None is one not kept.
 
-    `chance`: the interval of its AUC, clean units against several concepts or none, holds ½ or
-    lies under it; `weak`: the AUC is under `LEAST_AUC`; `untold`: too few of its ratings could be
-    read for an interval; `design side`: tried only where raters are designed.
+    `weak`: the AUC, clean units against several concepts or none, is under `LEAST_AUC`; `chance`:
+    and its interval holds ½ or lies under it; `untold`: the AUC is high enough, but of too few
+    ratings for an interval that leaves ½ out; `design side`: tried only where raters are designed.
     """
     if check is None:
         return "never"
@@ -347,11 +347,11 @@ def check_state(check: CheckResult | None, versions: Collection[str | None]) -> 
     auc = check.auc["unclean"]
     if auc.value is None:
         return "untold"
-    if auc.value <= 0.5 or (auc.low is not None and auc.low <= 0.5):
-        return "chance"
+    shown = auc.low is not None and auc.low > 0.5
     if auc.value < LEAST_AUC:
-        return "weak"
-    if auc.low is None:
+        at_chance = auc.value <= 0.5 or (auc.low is not None and not shown)
+        return "chance" if at_chance else "weak"
+    if not shown:
         return "untold"
     return "passed" if check.side == "test" else "design side"
 

@@ -175,7 +175,7 @@ def check_doubt(judgement: Judgement) -> tuple[str, str] | None:
         )
     return (
         "The rater's check says nothing.",
-        f"Too few planted units have a score by {rater} for an interval of its AUC; {command} "
+        f"Too few planted units have a score by {rater} to leave chance out (AUC {auc}); {command} "
         "tries the whole kit.",
     )
 

@@ -24,7 +24,9 @@ RUBRIC = load_rubric("interpretability-1-5")
         (Auc(0.9, 0.8, 0.95), "2", "test", ["1", "2"], "other version"),
         (Auc(0.7, 0.55, 0.8), "2", "test", ["2"], "passed"),
         (Auc(0.69, 0.55, 0.8), "2", "test", ["2"], "weak"),
-        (Auc(0.75, 0.5, 0.9), "2", "test", ["2"], "chance"),
+        (Auc(0.69, 0.5, 0.8), "2", "test", ["2"], "chance"),
+        (Auc(0.75, 0.5, 0.9), "2", "test", ["2"], "untold"),
+        (Auc(1.0, 0.4, 1.0), "2", "test", ["2"], "untold"),  # 4 clean units over 20 others
         (Auc(0.3, 0.2, 0.4), "2", "test", ["2"], "chance"),
         (Auc(0.5, None, None), "2", "test", ["2"], "chance"),
         (Auc(0.9, None, None), "2", "test", ["2"], "untold"),
@@ -72,4 +74,5 @@ def test_a_value_without_an_interval_says_why() -> None:
     auc = clean_over([5, 5, 5, 3], [4] * 85)
     assert auc.low is None
     assert "nearly all scores, or those of the smaller group, are on one value" in str(auc)
-    assert str(clean_over([5, 5, 4, 3, 2], [1] * 85)).startswith("1.00 [0.5")
+    # 5 of 5 coins fall so with probability 2.5 % where they do in 48 %
+    assert str(clean_over([5, 5, 4, 3, 2], [1] * 85)) == "1.00 [0.48, 1.00]"
