@@ -41,6 +41,24 @@ def test_a_check_is_worth_what_its_interval_version_and_side_say(
     assert check_state(check, rated) == expected
 
 
+@pytest.mark.parametrize(
+    ("checked", "rated", "expected"),
+    [
+        ("m-2024-05", ["m-2024-05"], "passed"),
+        ("m-2024-05", ["m-2024-11"], "other model"),
+        ("m-2024-05", ["m-2024-05", "m-2024-11"], "other model"),
+        ("m-2024-05 and m-2024-11", ["m-2024-11"], "passed"),
+        (None, ["m-2024-11"], "passed"),  # a server need not say
+        ("m-2024-05", [], "passed"),
+    ],
+)
+def test_a_check_that_another_model_answered_is_not_passed(
+    checked: str | None, rated: list[str], expected: CheckState
+) -> None:
+    check = dataclasses.replace(made_check("openai:m", 0.9), model=checked)
+    assert check_state(check, [""], rated) == expected
+
+
 def test_a_judge_without_a_check_was_never_checked() -> None:
     assert check_state(None, ["2"]) == "never"
 
