@@ -744,18 +744,31 @@ def awaited_raters(plan: Plan | None, judgements: Sequence[Judgement]) -> tuple[
     return tuple(rater for rater in plan.raters if rater not in here)
 
 
+def is_planned(plan: Plan | None, judgement: Judgement) -> bool:
+    """Whether the plan names the rater and the rubric, whether or not all else was followed."""
+    return (
+        plan is not None
+        and judgement.rater in plan.raters
+        and judgement.rubric_digest == plan.rubric_digest
+    )
+
+
 def _adjusted(judgements: Sequence[Judgement], plan: Plan | None) -> Iterator[Judgement]:
     """Put in Holm's p-values, and the verdicts that follow from them.
 
-    The primary tests of the run are one family, those of the plan's raters that have not rated yet
-    among them; the others are another.
+    The primary tests of the plan's raters are one family, those that have not rated yet among
+    them: a rater that is added later takes no declared finding away. The primary test of one that
+    no plan names is adjusted among all primary tests, and all other tests are a family.
     """
     p_values: dict[bool, dict[tuple[int, str, str], float | None]] = {True: {}, False: {}}
+    planned: dict[tuple[int, str, str], float | None] = {}
     interim = set()
     for place, judgement in enumerate(judgements):
         for contrast in judgement.contrasts:
             at = (place, contrast.first, contrast.second)
             p_values[contrast.primary][at] = contrast.test.p_value
+            if contrast.primary and is_planned(plan, judgement):
+                planned[at] = contrast.test.p_value
             if contrast.interim:
                 interim.add(at)
     awaited = {True: len(awaited_raters(plan, judgements)), False: 0}
@@ -763,6 +776,7 @@ def _adjusted(judgements: Sequence[Judgement], plan: Plan | None) -> Iterator[Ju
         primary: holm_unfinished(family, interim, awaited[primary])
         for primary, family in p_values.items()
     }
+    adjusted[True] |= holm_unfinished(planned, interim, awaited[True])
     for place, judgement in enumerate(judgements):
         contrasts = tuple(
             replace(

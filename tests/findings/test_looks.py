@@ -306,6 +306,24 @@ def test_tests_that_the_plan_declares_and_that_are_to_come_count_for_holm(run: R
     assert (first.verdict.outcome, second.verdict.outcome) == ("higher", "higher")
 
 
+def test_a_rater_that_the_plan_does_not_name_takes_no_declared_finding_away(run: Run):
+    declare(run, PLAN)
+    for start in (0, 10):
+        rate_ten(run, start, [1, 2, 2, 2, 3], [3, 3, 2, 1, 1])
+        for rater in ("model:b", "model:c"):
+            neither = {"features": [2, 2, 2, 2, 2], "neurons": [3, 2, 1, 1, 3]}
+            add_all_scores(run, rater, neither, start=start)
+    declared, *beside = compare(run).judgements
+    p = declared.primary.test.p_value
+    assert 0.025 < p <= 0.05
+    assert declared.primary.holm_p == p
+    assert declared.verdict.outcome == "higher"
+    # They are adjusted among all three: p of both is larger than that of the first.
+    smaller = min(one.primary.test.p_value for one in beside)
+    assert smaller > p
+    assert min(one.primary.holm_p for one in beside) == pytest.approx(min(1, 2 * smaller))
+
+
 def test_a_rater_that_the_plan_does_not_name_waits_for_no_other(run: Run):
     declare(run, PLAN)
     add_all_scores(run, "model:b", {"features": HIGH, "neurons": LOW})
