@@ -15,6 +15,9 @@ class FakeRun:
     def rows(self, query, parameters=()):
         return []
 
+    def stored_plans(self):
+        return []
+
     def firing_counts(self, source):
         return {}
 
