@@ -494,7 +494,9 @@ def _models(run: Run) -> dict[tuple[str, str], tuple[str, ...]]:
         "SELECT rater, min(model), max(model) FROM call WHERE stop <> 'error'"
         " AND model IS NOT NULL AND model <> rater GROUP BY rater"
     )
-    models = {("", rater): (first,) for rater, first, last in named if first == last}
+    models: dict[tuple[str, str], tuple[str, ...]] = {
+        ("", rater): (first,) for rater, first, last in named if first == last
+    }
     if len(models) == len(named):
         return models
     by_question = {

@@ -25,6 +25,7 @@ from autointerp.stats import cosines
 from autointerp.stats.agreement import spearman
 from autointerp.stats.results import Floats, HypothesisTest, Integers, Statistic
 from autointerp.store.run import Run
+from autointerp.text import count
 
 DEAD = 10  # tokens; a unit that fires on fewer is dead (SEEDS §4)
 RELATED = 0.7
@@ -412,7 +413,8 @@ def _notes(first: Side, second: Side, small: Side, large: Side, related: float) 
         )
     for side in (first, second):
         if lacking := side.size - len(side.number):
-            notes.append(f"{lacking:,} vectors of '{side.run}' are 0 and have no direction")
+            has = "is 0 and has" if lacking == 1 else "are 0 and have"
+            notes.append(f"{count(lacking, 'vector')} of '{side.run}' {has} no direction")
         if unread := int(np.isnan(side.fires).sum()):
             notes.append(
                 f"Run '{side.run}' has read {len(side.number) - unread:,} of its "

@@ -322,7 +322,7 @@ def test_holm_equals_statsmodels():
 def test_too_few_scores_are_refused_and_nan_is_not_a_score():
     with pytest.raises(TooFewRatings, match="0 scores"):
         superiority([], [1, 2])
-    with pytest.raises(TooFewRatings, match="1 scores where at least 2"):
+    with pytest.raises(TooFewRatings, match="1 score where at least 2"):
         brunner_munzel([1], [1, 2])
     with pytest.raises(ValueError, match="NaN"):
         superiority([1, math.nan], [2])
