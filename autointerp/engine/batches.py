@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from autointerp.engine.budget import Budget, require_price
+from autointerp.engine.budget import Budget, require_price, spent_text
 from autointerp.engine.loop import NOTHING_SHOWN, shows_nothing
 from autointerp.engine.own_loop import run_to_end
 from autointerp.engine.retry import RetryPolicy, open_served
@@ -81,6 +81,8 @@ class BatchCounts:
         reasons: Why replies are no ratings: status and words, and how often.
         stopped: Why not all was handed over; empty if it was.
         errors: Why batches could not be collected; they stay open.
+        spent_usd: What the replies that were collected cost.
+        charged_usd: What counts as spent of calls whose cost is not known.
     """
 
     calls: int = 0
@@ -91,6 +93,13 @@ class BatchCounts:
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
     stopped: str = ""
     errors: list[AutointerpError] = field(default_factory=list)
+    spent_usd: float = 0.0
+    charged_usd: float = 0.0
+
+    @property
+    def spent_text(self) -> str:
+        """What the calls cost; empty if nothing."""
+        return spent_text(self.spent_usd, self.charged_usd)
 
     def most_common_reason(self, status: str) -> str:
         """Return the reason that most replies of this status have; empty if there are none."""
@@ -257,6 +266,22 @@ def _take_stored(run: Run, requests: Sequence[Request], rater: Any, question: Qu
 def batch_name(batch: dict[str, Any]) -> str:
     """Return the provider's name of a batch, or ours where it may never have arrived."""
     return str(batch["provider_id"] or batch["label"])
+
+
+def open_batches_text(run: Run, rater: str) -> str:
+    """Return what a provider has of a rater's calls, the most that it can cost, and how it is
+    collected; empty where it has nothing."""
+    batches = [batch for batch in run.open_batches() if batch["rater"] == rater]
+    calls = len(run.work_in_batches(rater))
+    if not calls:
+        return ""
+    most_usd = sum(batch["most_usd"] or 0.0 for batch in batches)
+    return (
+        f"{count(calls, 'call is', 'calls are')} in open batches "
+        f"({', '.join(map(batch_name, batches))}"
+        + (f"; at most {dollars(most_usd)}" if most_usd else "")
+        + f"): `autointerp rate --resume --run {run.name}` collects them"
+    )
 
 
 def forget_batches(run: Run, names: Sequence[str]) -> tuple[Forgotten, ...]:
@@ -449,7 +474,8 @@ def _store(
         if rating.status in ("failed", "unparsed"):
             counts.reasons[rating.status, rating.rationale or "no words"] += 1
         counts.calls += 1
-    run.charge_batch(batch["label"], lost)
+        counts.spent_usd += reply.cost_usd or 0.0
+    counts.charged_usd += run.charge_batch(batch["label"], lost)
     run.add_ratings(ratings, attempts, rater.name)
 
 

@@ -7,7 +7,7 @@ import math
 
 from autointerp.errors import BadInput
 from autointerp.raters import Extent, Price, Rater, ServedRater, judges
-from autointerp.text import exact_dollars
+from autointerp.text import dollars, exact_dollars
 
 TOKENS_PER_BYTE = 0.5  # more than any text takes; learned from the first replies on
 MARGIN = 1.2
@@ -29,6 +29,14 @@ def budget_text(budget_usd: float) -> str:
         f"stopped: the next call could exceed the budget of {exact_dollars(budget_usd)}; "
         "give a larger --budget-usd to continue"
     )
+
+
+def spent_text(spent_usd: float, charged_usd: float) -> str:
+    """Return what calls cost, and at most what those of unknown cost do; empty if nothing."""
+    parts = [dollars(spent_usd)] if spent_usd else []
+    if charged_usd:
+        parts.append(f"at most {dollars(charged_usd)} for calls of unknown cost")
+    return " and ".join(parts)
 
 
 class BudgetReached(Exception):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from autointerp.engine.batches import open_batches_text
 from autointerp.engine.work import pending_work
 from autointerp.questions.forms import WRITTEN
 from autointerp.questions.question import Question
@@ -46,6 +47,7 @@ class Forecast:
         price: By which it was reckoned.
         batch: Whether the price is that of the batch API.
         made_before: How many of `calls` were made already.
+        in_batches: What a provider has of the rater's calls, in words; empty where it has nothing.
     """
 
     rater: str
@@ -57,10 +59,12 @@ class Forecast:
     price: Price | None = None
     batch: bool = False
     made_before: int = 0
+    in_batches: str = ""
 
     def __str__(self) -> str:
         if self.units is not None:
-            return self._by_units(self.units)
+            text = self._by_units(self.units)
+            return f"{text}; {self.in_batches}" if self.in_batches else text
         calls = count(self.calls, "call")
         if self.tokens_in is None or self.tokens_out is None:
             return calls
@@ -210,7 +214,8 @@ def forecast_trials(
     items = [trial_item(trial.item_id(seed), trial, contexts, question) for trial in sample]
     sizes = [len(trial.pieces) for trial in trials]
     expected = forecast_calls(rater, question, len(trials), items, run, batch, sizes)
-    return replace(expected, units=units, made_before=before)
+    in_batches = open_batches_text(run, rater.name)
+    return replace(expected, units=units, made_before=before, in_batches=in_batches)
 
 
 def reply_tokens(question: Question, contexts: int) -> int:

@@ -37,8 +37,8 @@ class Patience:
         self._failed += 1
         if self._failed >= (LOST if self.is_trusted else HOPELESS):
             raise RaterError(
-                f"{self.rater}: {self._failed} calls failed in a row, the last with: {error}; "
-                "what is rated is kept"
+                f"{self.rater}: {count(self._failed, 'call')} failed in a row, the last with: "
+                f"{error}; what is rated is kept"
             ) from None
 
     def replied(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from autointerp.engine.budget import budget_text, require_price
+from autointerp.engine.budget import budget_text, require_price, spent_text
 from autointerp.engine.composed import (
     answered_late,
     ask_members,
@@ -29,7 +29,6 @@ from autointerp.questions.question import Question
 from autointerp.questions.rubric import Rubric
 from autointerp.raters import ComposedRater, Rater, version_of
 from autointerp.store.run import Run
-from autointerp.text import dollars
 
 # Of current ratings: those that no rater is asked about again. What failed without a call shows
 # nothing, and never will; nothing else fails without one. What could not be read is asked again
@@ -67,10 +66,7 @@ class RatingCounts:
     @property
     def spent_text(self) -> str:
         """What the calls cost; empty if nothing."""
-        parts = [dollars(self.spent_usd)] if self.spent_usd else []
-        if self.charged_usd:
-            parts.append(f"at most {dollars(self.charged_usd)} for calls of unknown cost")
-        return " and ".join(parts)
+        return spent_text(self.spent_usd, self.charged_usd)
 
     @property
     def budget_text(self) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from autointerp.errors import ExchangeError
 from autointerp.exchange import ForeignContext
 from autointerp.subjects.token_texts import BYTE, byte_level_alphabet, joined_texts, vocabulary_text
-from autointerp.text import is_control_token
+from autointerp.text import count, is_control_token
 
 LONGEST = 65_535
 MOST_TOKENS = 2**21  # of a unit, which is in memory as a whole; a thousand texts have half of it
@@ -28,7 +28,7 @@ def checked(tokens: object, activations: object, where: str) -> tuple[list[str],
         raise ExchangeError(f"{where}: activations must be a list of finite numbers")
     if len(tokens) != len(activations):
         raise ExchangeError(
-            f"{where}: {len(tokens)} tokens and {len(activations)} activations; "
+            f"{where}: {count(len(tokens), 'token')} and {count(len(activations), 'activation')}; "
             "each token needs its own"
         )
     if not 0 < len(tokens) <= LONGEST:

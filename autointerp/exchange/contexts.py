@@ -26,7 +26,7 @@ from autointerp.exchange._windows import (
 from autointerp.files import LONGEST_LINE, MOST_RATIO, SURE_BYTES, check_unpacked, plain_name
 from autointerp.records import Draw, Split
 from autointerp.store.run import Run
-from autointerp.text import is_control_token
+from autointerp.text import count, is_control_token
 
 NOTES = ()
 
@@ -299,7 +299,9 @@ def _context(
             raise ExchangeError(f"{where}: {name} {row[name]!r}; it is {' or '.join(allowed)}")
     focus = row.get("focus")
     if focus is not None and not 0 <= focus < len(tokens):
-        raise ExchangeError(f"{where}: focus {focus} of {len(tokens)} tokens; it counts from 0")
+        raise ExchangeError(
+            f"{where}: focus {focus} of {count(len(tokens), 'token')}; it counts from 0"
+        )
     place = None
     if "document" in row:
         if not all(type(row[name]) is int and 0 <= row[name] <= LARGEST for name in TOGETHER):

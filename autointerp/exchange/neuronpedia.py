@@ -32,7 +32,7 @@ from autointerp.exchange._windows import (
 )
 from autointerp.files import bounded_lines, json_value, partial_file
 from autointerp.store.run import Run
-from autointerp.text import distinct_names
+from autointerp.text import count, distinct_names
 
 NOTES = (
     "Activations are those that were exported; negative ones count as silent, and so do those of "
@@ -198,7 +198,9 @@ def _context(row: dict[str, Any], options: ImportOptions, kind: str, where: str)
     values = [max(0.0, float(value)) for value in values]
     focus = row.get("qualifyingTokenIndex")
     if focus is not None and (type(focus) is not int or not 0 <= focus < len(tokens)):
-        raise ExchangeError(f"{where}: qualifyingTokenIndex {focus!r} of {len(tokens)} tokens")
+        raise ExchangeError(
+            f"{where}: qualifyingTokenIndex {focus!r} of {count(len(tokens), 'token')}"
+        )
     each_side = EACH_SIDE if options.each_side is None else options.each_side
     cut = window(tokens, values, focus, each_side)
     if cut is not None:

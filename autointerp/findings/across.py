@@ -34,6 +34,7 @@ from autointerp.findings.looks import (
 )
 from autointerp.findings.plan import PRIMARY
 from autointerp.findings.subject import STAND_FOR
+from autointerp.findings.sweep_plan import plans_of_runs
 from autointerp.stats.decision import EQUIVALENT, Decision, decide
 from autointerp.stats.density import DensityAdjusted
 from autointerp.stats.means import missing_bounds_superiority
@@ -222,6 +223,8 @@ class AcrossRuns:
         judged: One a rater and rubric that two runs or more share.
         left_out: Runs that share no rater and rubric with another.
         unrecorded: Looks that no run's ledger could take.
+        sweep_plans: Digests of the plans of sweeps that have two of these runs or more, where they
+            are read without.
     """
 
     runs: tuple[str, ...]
@@ -229,6 +232,7 @@ class AcrossRuns:
     judged: tuple[Judged, ...]
     left_out: tuple[LeftOut, ...]
     unrecorded: tuple[Look, ...] = ()
+    sweep_plans: tuple[str, ...] = ()
 
     @property
     def contrasts_are_there(self) -> bool:
@@ -278,7 +282,7 @@ def across_runs(
     comparisons: Sequence[Comparison],
     runs: Sequence[Run],
     groups: Mapping[str, Sequence[str]] | None = None,
-    level: float = 0.95,
+    level: float | None = None,
     verb: str = "compare",
     asked: Asked = lambda first, second: True,
     declares: Declares | None = None,
@@ -289,15 +293,17 @@ def across_runs(
     written; `verb` says there who looks.
 
     `groups`: runs that are seeds of one recipe, by a name for it; a run in no group stands for
-    itself. `asked` says of two arms whether their contrast is wanted: the others are not computed,
-    and are no part of the family that p is adjusted for. `declares` returns what a plan declared of
-    two arms; None where none did. Raises BadInput for fewer than two runs, a
+    itself. `level`: nominal coverage of intervals; None for the highest of the comparisons', which
+    are of their runs' plans. `asked` says of two arms whether their contrast is wanted: the others
+    are not computed, and are no part of the family that p is adjusted for. `declares` returns what
+    a plan declared of two arms; None where none did. Raises BadInput for fewer than two runs, a
     run in two groups, or two runs of one SAE in a group; UnknownName for a run in a group that is
     none of `runs`.
     """
     names = tuple(comparison.run for comparison in comparisons)
     if len(names) < 2:
         raise BadInput(f"{len(names)} run to compare across; name two or more")
+    level = max(one.level for one in comparisons) if level is None else level
     checked = _groups(names, groups or {})
     _require_seeds(comparisons, checked)
     opened = dict(zip(names, runs, strict=True))
@@ -338,6 +344,7 @@ def across_runs(
         ),
         (*_alone(comparisons, held), *_other_rubrics(held)),
         tuple(unrecorded),
+        () if declares else tuple(p.digest for p in plans_of_runs(names, runs[0].path.parent)),
     )
 
 

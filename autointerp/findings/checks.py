@@ -35,6 +35,7 @@ from autointerp.store.tables import now
 from autointerp.text import count
 
 LEAST_AUC = 0.7  # of a judge whose scores are worth reading
+BESIDE_MODEL = " and "
 LEVELS = {1: "on the token", 2: "by its place", 3: "by meaning"}
 GROUPS: dict[str, tuple[Grade, ...]] = {
     "rest": tuple(grade for grade in GRADES if grade != "clean"),
@@ -101,6 +102,7 @@ class CheckResult:
             with harmless sentences they did not.
         statuses: Of all ratings, repeats and orders included.
         seconds_per_unit: Of one rating, from the rater's own latency.
+        model: That a server said it answered with; several with `BESIDE_MODEL` between them.
         version: Of the rater; empty for one that has none.
         members: What each member of a panel adds; None for any other rater.
     """
@@ -129,6 +131,10 @@ class CheckResult:
     model: str | None = None
     version: str = ""
     members: dict[str, Added] | None = None
+
+    def is_by(self, models: Collection[str]) -> bool:
+        """Whether all of these models are among those that answered, as far as that is known."""
+        return self.model is None or set(models) <= set(self.model.split(BESIDE_MODEL))
 
     @property
     def units(self) -> int:
@@ -183,7 +189,8 @@ def check_result(
         "SELECT sum(cost_usd), bool_and(cost_usd IS NOT NULL),"
         " sum(latency_s) FILTER (rater = ?) / nullif("
         "  count(DISTINCT (item_id, repeat)) FILTER (rater = ?), 0),"
-        " string_agg(DISTINCT model, ' and ' ORDER BY model) FILTER (rater = ? AND model <> rater)"
+        f" string_agg(DISTINCT model, '{BESIDE_MODEL}' ORDER BY model)"
+        "  FILTER (rater = ? AND model <> rater)"
         " FROM call WHERE rater IN (SELECT unnest(?::VARCHAR[])) AND stop <> 'error'"
         " AND item_id IN (SELECT unnest(?::VARCHAR[]))",
         [rater, rater, rater, sorted({rater, *members}), sorted({*ids, *beside})],
@@ -330,28 +337,36 @@ def _mean(values: Sequence[float]) -> float | None:
 # ----------------------------------------------------------------------------------- store
 
 
-CheckState = Literal["passed", "chance", "weak", "untold", "design side", "other version", "never"]
+CheckState = Literal[
+    "passed", "chance", "weak", "untold", "design side", "other version", "other model", "never"
+]
 
 
-def check_state(check: CheckResult | None, versions: Collection[str | None]) -> CheckState:
-    """Return what a check says of ratings by these versions of a rater; None is one not kept.
+def check_state(
+    check: CheckResult | None, versions: Collection[str | None], models: Collection[str] = ()
+) -> CheckState:
+    """Return what a check says of ratings by these versions of a rater, of which None is one not
+    kept, that its server said these models gave.
 
-    `chance`: the interval of its AUC, clean units against several concepts or none, holds ½ or
-    lies under it; `weak`: the AUC is under `LEAST_AUC`; `untold`: too few of its ratings could be
-    read for an interval; `design side`: tried only where raters are designed.
+    `other model`: another model answered to the rater's name when it was checked; `weak`: the AUC,
+    clean units against several concepts or none, is under `LEAST_AUC`; `chance`:
+    and its interval holds ½ or lies under it; `untold`: the AUC is high enough, but of too few
+    ratings for an interval that leaves ½ out; `design side`: tried only where raters are designed.
     """
     if check is None:
         return "never"
     if any(version is not None and version != check.version for version in versions):
         return "other version"
+    if not check.is_by(models):
+        return "other model"
     auc = check.auc["unclean"]
     if auc.value is None:
         return "untold"
-    if auc.value <= 0.5 or (auc.low is not None and auc.low <= 0.5):
-        return "chance"
+    shown = auc.low is not None and auc.low > 0.5
     if auc.value < LEAST_AUC:
-        return "weak"
-    if auc.low is None:
+        at_chance = auc.value <= 0.5 or (auc.low is not None and not shown)
+        return "chance" if at_chance else "weak"
+    if not shown:
         return "untold"
     return "passed" if check.side == "test" else "design side"
 
@@ -381,11 +396,12 @@ def latest_check(
     rubric_digest: str | None = None,
     runs: Path = RUNS,
     versions: Collection[str | None] = (),
+    models: Collection[str] = (),
 ) -> CheckResult | None:
     """Return the rater's last check, on this rubric if one is given; None if there was none.
 
-    One of the `versions` that rated goes before one of another, and one on the test side before
-    one on the side where raters are designed. This is what reports read.
+    One of the `versions` and `models` that rated goes before one of others, and one on the test
+    side before one on the side where raters are designed. This is what reports read.
     """
     path = checks_file(rater, runs)
     if not path.exists():
@@ -402,7 +418,11 @@ def latest_check(
             found.append(result)
     return max(
         found,
-        key=lambda result: (result.version in versions, result.side == "test"),
+        key=lambda result: (
+            result.version in versions,
+            result.is_by(models),
+            result.side == "test",
+        ),
         default=None,  # of equals the first, which is the latest
     )
 

@@ -274,7 +274,7 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
         )
     units = _units(run)
     statuses = _statuses(run)
-    versions, models = _versions(run)
+    versions, models = _versions(run), _models(run)
     score_errors = _score_errors(run)
     scales = _scales(run)
     llm_raters = run.llm_raters()
@@ -300,7 +300,8 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
         contrasts = tuple(make_contrasts(groups, scale, rng, level, equivalence, pair, family))
         trusted = trust(groups, scale)
         of_version = versions.get((digest, rater), {})
-        check = checks.latest_check(rater, digest, run.path.parent, list(of_version))
+        answered_by = models.get((digest, rater), models.get(("", rater), ()))
+        check = checks.latest_check(rater, digest, run.path.parent, list(of_version), answered_by)
         judgement = Judgement(
             run=run.name,
             rubric=rubric,
@@ -317,9 +318,9 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
             check=check,
             check_state=None
             if is_person(rater) or rater.startswith("scripted")
-            else checks.check_state(check, list(of_version)),
+            else checks.check_state(check, list(of_version), answered_by),
             versions=tuple(of_version.items()),
-            models=models.get((digest, rater), ()),
+            models=answered_by if len(answered_by) > 1 else (),
             score_errors=score_errors.get((digest, rater)),
             drawn=unlike_draw(plans[plans.rubric_digest == digest], scored, units.source)
             if is_person(rater)
@@ -473,34 +474,41 @@ def _statuses(run: Run) -> dict[tuple[str, str], dict[str, int]]:
     return statuses
 
 
-def _versions(
-    run: Run,
-) -> tuple[dict[tuple[str, str], dict[str | None, int]], dict[tuple[str, str], tuple[str, ...]]]:
-    """Return by rubric's digest and rater: the versions of the rater that gave its scores, with how
-    many; and the models that servers said they answered with, where those are several."""
+def _versions(run: Run) -> dict[tuple[str, str], dict[str | None, int]]:
+    """Return the versions of raters that gave their scores, with how many, by rubric's digest and
+    rater."""
     versions: dict[tuple[str, str], dict[str | None, int]] = {}
     for digest, rater, version, n in run.rows(
         "SELECT rubric_digest, rater, rater_version, count(*) FROM rated"
         " WHERE status = 'ok' AND NOT is_person(rater) GROUP BY ALL ORDER BY ALL"
     ):
         versions.setdefault((digest, rater), {})[version] = n
+    return versions
+
+
+def _models(run: Run) -> dict[tuple[str, str], tuple[str, ...]]:
+    """Return the models that servers said they answered with, by rubric's digest and rater; with ""
+    as the digest those of a rater that has one for all that it was asked."""
     # By names alone first: nearly always each has one model, and a million calls need no join.
-    several = run.rows(
-        "SELECT rater FROM call WHERE stop <> 'error' AND model IS NOT NULL"
-        " AND model <> rater GROUP BY rater HAVING min(model) <> max(model) LIMIT 1"
+    named = run.rows(
+        "SELECT rater, min(model), max(model) FROM call WHERE stop <> 'error'"
+        " AND model IS NOT NULL AND model <> rater GROUP BY rater"
     )
-    if not several:
-        return versions, {}
-    models = {
+    models: dict[tuple[str, str], tuple[str, ...]] = {
+        ("", rater): (first,) for rater, first, last in named if first == last
+    }
+    if len(models) == len(named):
+        return models
+    by_question = {
         (digest, rater): tuple(names)
         for digest, rater, names in run.rows(
             "SELECT r.rubric_digest, r.rater, list_sort(list(DISTINCT c.model)) AS models"
             " FROM unit_rating r JOIN call c USING (call_key)"
             " WHERE r.status = 'ok' AND c.stop <> 'error' AND c.model IS NOT NULL"
-            " AND c.model <> c.rater GROUP BY ALL HAVING count(DISTINCT c.model) > 1"
+            " AND c.model <> c.rater GROUP BY ALL"
         )
     }
-    return versions, models
+    return {**models, **by_question}
 
 
 def _score_errors(run: Run) -> dict[tuple[str, str], ScoreErrors]:
@@ -738,18 +746,31 @@ def awaited_raters(plan: Plan | None, judgements: Sequence[Judgement]) -> tuple[
     return tuple(rater for rater in plan.raters if rater not in here)
 
 
+def is_planned(plan: Plan | None, judgement: Judgement) -> bool:
+    """Whether the plan names the rater and the rubric, whether or not all else was followed."""
+    return (
+        plan is not None
+        and judgement.rater in plan.raters
+        and judgement.rubric_digest == plan.rubric_digest
+    )
+
+
 def _adjusted(judgements: Sequence[Judgement], plan: Plan | None) -> Iterator[Judgement]:
     """Put in Holm's p-values, and the verdicts that follow from them.
 
-    The primary tests of the run are one family, those of the plan's raters that have not rated yet
-    among them; the others are another.
+    The primary tests of the plan's raters are one family, those that have not rated yet among
+    them: a rater that is added later takes no declared finding away. The primary test of one that
+    no plan names is adjusted among all primary tests, and all other tests are a family.
     """
     p_values: dict[bool, dict[tuple[int, str, str], float | None]] = {True: {}, False: {}}
+    planned: dict[tuple[int, str, str], float | None] = {}
     interim = set()
     for place, judgement in enumerate(judgements):
         for contrast in judgement.contrasts:
             at = (place, contrast.first, contrast.second)
             p_values[contrast.primary][at] = contrast.test.p_value
+            if contrast.primary and is_planned(plan, judgement):
+                planned[at] = contrast.test.p_value
             if contrast.interim:
                 interim.add(at)
     awaited = {True: len(awaited_raters(plan, judgements)), False: 0}
@@ -757,6 +778,7 @@ def _adjusted(judgements: Sequence[Judgement], plan: Plan | None) -> Iterator[Ju
         primary: holm_unfinished(family, interim, awaited[primary])
         for primary, family in p_values.items()
     }
+    adjusted[True] |= holm_unfinished(planned, interim, awaited[True])
     for place, judgement in enumerate(judgements):
         contrasts = tuple(
             replace(

@@ -22,6 +22,7 @@ from autointerp.stats.logistic_curve import LogisticCurve, logistic_curve
 from autointerp.stats.means import mean, wilson_interval
 from autointerp.stats.results import Floats, Statistic
 from autointerp.store.run import Run
+from autointerp.text import count
 
 Kind = Literal["strongest", "random"]
 KINDS: tuple[Kind, Kind] = ("strongest", "random")
@@ -274,8 +275,8 @@ def _notes(made: Cover) -> list[str]:
     notes = []
     if lacking := len(made.concepts) - len(made.answered):
         notes.append(
-            f"{lacking} of {len(made.concepts)} concepts have an answer missing and no unit that "
-            "is about them; they are left out of the coverage"
+            f"{lacking} of {count(len(made.concepts), 'concept')} have an answer missing and no "
+            "unit that is about them; they are left out of the coverage"
         )
     if silent := sum(not one.of("strongest") for one in made.concepts):
         notes.append(

@@ -16,8 +16,8 @@ number of this form. Its keys:
                  shares, unrated, …), contrasts (superiority, pairs, delta, difference, tests,
                  bounds, adjusted, outcome, interim, …), trust (the controls), verdict, check (on
                  planted units), check_state (passed, chance, weak, untold, design side, other
-                 version, never), fails (why its scores are no evidence, or empty), versions (of
-                 the rater, with how many scores), models,
+                 version, other model, never), fails (why its scores are no evidence, or empty),
+                 versions (of the rater, with how many scores), models,
                  score_errors (of units with few contexts), drawn (a person's units, where some
                  were likelier to be), short (units that a person was not asked about), reads_all,
                  reading (which look this is: rule, number, multiplier, deviations, interim, …)

@@ -394,7 +394,7 @@ def read(
         return _fixed(compared, plan.stopping, number, level)
     if plan.stopping.rule == "width":
         return _until_narrow(compared, plan.stopping, number, level)
-    return _until_clear(compared, plan.stopping, before, level)
+    return _until_clear(compared, plan.stopping, before, level, len(set(plan.raters)))
 
 
 def _deviations(
@@ -484,8 +484,10 @@ def _until_narrow(compared: Compared, stopping: Stopping, number: int, level: fl
 
 
 def _until_clear(
-    compared: Compared, stopping: Stopping, before: Sequence[Look], level: float
+    compared: Compared, stopping: Stopping, before: Sequence[Look], level: float, raters: int
 ) -> Reading:
+    """Return how a look by this rule may be read. One of several raters stops at alpha over their
+    number: Holm's adjustment asks that of the smallest p, and the others may reject nothing."""
     number = len(before) + 1
     if min(compared.n) < LEAST_A_SOURCE:
         have = f"{min(compared.n)} scored units of a source, at least {LEAST_A_SOURCE}"
@@ -499,7 +501,13 @@ def _until_clear(
     fractions = (*sorted(share for share in shares if share < present - 1e-9), present)
     multiplier = float(boundaries(fractions, 1 - level)[-1])
     reading = Reading("clear", number, compared.n, level, multiplier, fractions=fractions)
-    return replace(reading, stopped=_stop(reading.interval(*compared.scores), stopping))
+    if raters == 1:
+        return replace(reading, stopped=_stop(reading.interval(*compared.scores), stopping))
+    alpha = (1 - level) / raters
+    strict = float(boundaries(fractions, alpha)[-1])
+    stop = sign_is_clear(repeated_interval(*compared.scores, strict, alpha))
+    of = f"{stop.why}, at alpha over {raters} raters"
+    return replace(reading, stopped=replace(stop, why=of))
 
 
 def _stop(interval: Statistic, stopping: Stopping) -> Stop:

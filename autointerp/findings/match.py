@@ -20,10 +20,12 @@ from autointerp.errors import BadInput
 from autointerp.findings.browse import newest_descriptions
 from autointerp.findings.json_values import plain
 from autointerp.findings.looks import Compared, Reading, take_look
+from autointerp.findings.plan import level_of, plan_of
 from autointerp.stats import cosines
 from autointerp.stats.agreement import spearman
 from autointerp.stats.results import Floats, HypothesisTest, Integers, Statistic
 from autointerp.store.run import Run
+from autointerp.text import count
 
 DEAD = 10  # tokens; a unit that fires on fewer is dead (SEEDS §4)
 RELATED = 0.7
@@ -227,11 +229,11 @@ def match_dictionaries(
     runs: tuple[Run, Run],
     vectors: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]],
     related: float = RELATED,
-    level: float = 0.95,
 ) -> Match:
     """Return what the dictionaries [d_sae, width] of two runs have in common.
 
-    Vectors of length 0 are left out and counted. Raises BadInput if the dictionaries are of
+    Vectors of length 0 are left out and counted. Intervals of a run's scores are at the level of
+    its plan. Raises BadInput if the dictionaries are of
     different widths, if one has no direction at all, or if `related` is not between 0 and 1.
     """
     if not 0 < related < 1:
@@ -262,12 +264,12 @@ def match_dictionaries(
     first = _side(
         runs[0], runs[1].name, numbers, (near.cosine[:, 0], near.index[:, 0]),
         (pairs.cosine, pairs.index),
-        cosines.nearest(random, right).cosine[:, 0], len(vectors[0]), level,
+        cosines.nearest(random, right).cosine[:, 0], len(vectors[0]),
     )  # fmt: skip
     second = _side(
         runs[1], runs[0].name, numbers[::-1], (near.back_cosine, near.back_index),
         (back_cosine, back_partner),
-        cosines.nearest(random, left).cosine[:, 0], len(vectors[1]), level,
+        cosines.nearest(random, left).cosine[:, 0], len(vectors[1]),
     )  # fmt: skip
     small, large = (second, first) if second.size < first.size else (first, second)
     return Match(
@@ -289,7 +291,6 @@ def _side(
     pairs: tuple[npt.NDArray[np.float32], Integers],
     chance: npt.NDArray[np.float32],
     size: int,
-    level: float,
 ) -> Side:
     """Return one side; `numbers` are its own features with a direction, then the other's."""
     own, other = numbers
@@ -308,9 +309,7 @@ def _side(
         fires=np.array([read.get((n, 1), (np.nan, 0))[0] for n in own.tolist()], dtype=np.float64),
         descriptions=_descriptions(run),
         chance=np.sort(chance.astype(np.float64)),
-        scores=tuple(
-            _scores(run, against, dict(zip(own.tolist(), cosine.tolist(), strict=True)), level)
-        ),
+        scores=tuple(_scores(run, against, dict(zip(own.tolist(), cosine.tolist(), strict=True)))),
     )
 
 
@@ -321,9 +320,8 @@ def _descriptions(run: Run) -> dict[int, str]:
     return {idx: said[unit_id] for unit_id, idx in numbers if unit_id in said}
 
 
-def _scores(
-    run: Run, other: str, cosine_of: dict[int, float], level: float
-) -> list[ScoreBySimilarity]:
+def _scores(run: Run, other: str, cosine_of: dict[int, float]) -> list[ScoreBySimilarity]:
+    level = level_of(plan_of(run))
     rows = run.frame(
         "SELECT rubric, rubric_digest, rater, unit_id, idx, count(*) AS repeats,"
         " avg(score) FILTER (status = 'ok') AS score FROM unit_rating"
@@ -415,7 +413,8 @@ def _notes(first: Side, second: Side, small: Side, large: Side, related: float) 
         )
     for side in (first, second):
         if lacking := side.size - len(side.number):
-            notes.append(f"{lacking:,} vectors of '{side.run}' are 0 and have no direction")
+            has = "is 0 and has" if lacking == 1 else "are 0 and have"
+            notes.append(f"{count(lacking, 'vector')} of '{side.run}' {has} no direction")
         if unread := int(np.isnan(side.fires).sum()):
             notes.append(
                 f"Run '{side.run}' has read {len(side.number) - unread:,} of its "

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,18 @@ def stored_plan(name: str, runs: Path) -> SweepPlan | None:
             "the sweep has no plan"
         ) from None
     return dataclasses.replace(plan, altered=plan.digest != digest)
+
+
+def plans_of_runs(names: Collection[str], runs: Path) -> list[SweepPlan]:
+    """Return the plans of sweeps that declare contrasts of two of these runs or more; those that
+    cannot be read are left out."""
+    plans = []
+    for path in sorted((runs / PLANS).glob("*.json")):
+        with contextlib.suppress(StorageError):
+            plan = stored_plan(path.stem, runs)
+            if plan is not None and len(plan.settings.keys() & set(names)) > 1:
+                plans.append(plan)
+    return plans
 
 
 def declare_sweep(plan: SweepPlan, runs: Path, opened: Iterable[Run]) -> SweepPlan:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from autointerp.engine.batches import batch_name, submit_batches
+from autointerp.engine.batches import open_batches_text, submit_batches
 from autointerp.engine.budget import require_price
 from autointerp.engine.forecast import LOOKED_AT, forecast_calls
 from autointerp.engine.work import RatingCounts, pending_work, rate_items, rated_before
@@ -16,7 +16,6 @@ from autointerp.questions.items import load_items
 from autointerp.questions.question import Question
 from autointerp.raters import Rater, ServedRater, judges, version_of
 from autointerp.store.run import Run
-from autointerp.text import count
 
 
 def ask_pending(
@@ -37,16 +36,9 @@ def ask_pending(
     resolved.prepare_rater(question)
     repeats = job.repeats if repeats is None else repeats
     work = pending_work(run, ids, rater, repeats)
-    in_batches = len(run.work_in_batches(rater.name))
+    in_batches = open_batches_text(run, rater.name)
     if in_batches:
-        batches = [batch for batch in run.open_batches() if batch["rater"] == rater.name]
-        on(
-            Note(
-                f"{count(in_batches, 'call is', 'calls are')} in open batches "
-                f"({', '.join(map(batch_name, batches))}): "
-                f"`autointerp rate --resume --run {job.run}` collects them"
-            )
-        )
+        on(Note(in_batches))
     require_price(rater, job.policy.budget_usd)
     calls = len(work) if expected is None else expected
     _say_other_versions(run, ids, rater, on)

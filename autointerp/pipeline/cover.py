@@ -579,6 +579,8 @@ def _ask_rater(
         resolved.job.policy,
         lambda wanted: [by_id[item] for item in wanted],
     )
+    if counts.spent_text:
+        on(Note(f"{label} by {rater.name}: {counts.spent_text}"))
     if counts.budget_text:
         on(Note(counts.budget_text))
 

@@ -75,6 +75,7 @@ class ExplainResult:
         return (
             f"run '{self.run}': {self.explainer} describes {self.described} of "
             f"{count(self.units, 'unit')}; {self.unknown} Unknown{missing}"
+            + (f", {self.counts.spent_text}" if self.counts.spent_text else "")
             + _on_a_line(self.counts.budget_text)
         )
 
@@ -99,6 +100,7 @@ class DescriptionsResult(RateResult):
             f"{count(self.contexts, 'context')}; {self.rater} on {self.rubric}: "
             + (statuses_text(counts.statuses) or "nothing new")
             + (f", {counts.before} rated before" if counts.before else "")
+            + (f", {counts.spent_text}" if counts.spent_text else "")
             + (f"; {count(self.without, 'unit')} without a description" if self.without else "")
         )
         return "\n".join([line, *self.reasons])
@@ -125,6 +127,7 @@ class ScoreResult:
         text = f"{self.scorer}: {count(self.units, 'unit')}, "
         text += statuses_text(counts.statuses) or "nothing new"
         text += f", {counts.before} answered before" if counts.before else ""
+        text += f", {counts.spent_text}" if counts.spent_text else ""
         for reason, n in sorted(self.without.items()):
             text += f"; {count(n, 'unit')} with {reason}"
         return text + _on_a_line(counts.budget_text)
@@ -221,7 +224,9 @@ def _explained(run: Run, resolved: Resolved, on: On) -> list[Explanation]:
     name = job.explainer
     if name is None and not explainers(run):
         on(Step(f"run '{run.name}' has no descriptions yet: {rater.name} explains first"))
-        _explain(run, eligible_units(run, job.sources, job.n), resolved, on)
+        counts = _explain(run, eligible_units(run, job.sources, job.n), resolved, on)
+        if counts.spent_text:
+            on(Note(f"descriptions by {rater.name}: {counts.spent_text}"))
         name = rater.name
         if job.batch:
             raise BadInput(

@@ -141,7 +141,7 @@ class Asking(Event):
         tally = self.tally
         if not tally.calls or tally.unpriced == tally.calls:
             return f"{tally.tokens_in + tally.tokens_out:,} tokens" if tally.tokens_in else ""
-        unknown = f" and {tally.unpriced} calls of unknown price" if tally.unpriced else ""
+        unknown = f" and {count(tally.unpriced, 'call')} of unknown price" if tally.unpriced else ""
         return f"{dollars(tally.spent_usd)}{unknown}"
 
     def __str__(self) -> str:

@@ -27,6 +27,7 @@ from autointerp.subjects.load import load_subject
 from autointerp.subjects.pretrained import look_at_language_model
 from autointerp.subjects.sites import Basis, basis_of
 from autointerp.subjects.untrained import twin_record
+from autointerp.text import count
 
 Ask = Callable[[str], str]
 
@@ -205,7 +206,11 @@ def _look_at_corpus(given: SubjectSettings, model: HookedLanguageModel, on: On) 
             "its files are missing or another model's; put tokenizer.json into the model's folder"
         )
     start = "".join(model.token_texts[index] for index in ids[:12])
-    on(Step(f"corpus: {corpus.kind}; its first document has {len(ids):,} tokens: {start!r} …"))
+    on(
+        Step(
+            f"corpus: {corpus.kind}; its first document has {count(len(ids), 'token')}: {start!r} …"
+        )
+    )
 
 
 def write_settings(given: SubjectSettings, output: Path) -> None:

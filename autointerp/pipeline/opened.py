@@ -109,7 +109,7 @@ def compare(
 def compare_runs(
     runs: Sequence[Run | str],
     groups: Mapping[str, Sequence[str]] | None = None,
-    level: float = 0.95,
+    level: float | None = None,
     folder: Path | str = RUNS,
     on: On = ignore,
 ) -> AcrossRuns:
@@ -119,7 +119,9 @@ def compare_runs(
     those of the runs' own, as far as they can be written; `on` is told where none can. Compared are
     runs that the same rater rated on the same rubric; what differs between them, and what is left
     out, is in the result. `groups` are runs that are seeds of one recipe, by a name for it:
-    `{"topk": ["a", "b", "c"]}`. For what each run says of itself there is `compare`.
+    `{"topk": ["a", "b", "c"]}`. `level`: nominal coverage of intervals; None for that of the runs'
+    plans, the highest where they differ, else 95 %. For what each run says of itself there is
+    `compare`.
 
     Raises BadInput for fewer than two runs or groups that do not fit them, UnknownName if there is
     no such run, TooFewRatings if one has neither ratings nor descriptions nor

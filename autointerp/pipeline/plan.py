@@ -11,6 +11,7 @@ from autointerp.pipeline.events import On, ignore
 from autointerp.pipeline.job import Job, Resolved, open_job
 from autointerp.raters import load_rater, require_used
 from autointerp.stats.decision import EQUIVALENT
+from autointerp.text import count
 
 
 def write_plan(
@@ -37,7 +38,9 @@ def write_plan(
         raise BadInput(f"rubric '{job.rubric}' is about descriptions; a plan compares units")
     assert isinstance(job.sources, tuple)
     if len(job.sources) not in (0, 2):
-        raise BadInput(f"{len(job.sources)} sources: a plan compares two; give --source twice")
+        raise BadInput(
+            f"{count(len(job.sources), 'source')}: a plan compares two; give --source twice"
+        )
     first, second = resolved.pair
     _ = resolved.wanted  # sources that exist
     asked = raters or (job.rater,)

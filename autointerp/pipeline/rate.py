@@ -8,7 +8,13 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from autointerp.engine.batches import BatchCounts, Forgotten, collect_batches, forget_batches
+from autointerp.engine.batches import (
+    BatchCounts,
+    Forgotten,
+    collect_batches,
+    forget_batches,
+    open_batches_text,
+)
 from autointerp.engine.forecast import Forecast, forecast_calls
 from autointerp.errors import BadInput, UnknownName
 from autointerp.pipeline.ask import ask_pending, common_reasons
@@ -46,6 +52,7 @@ class RateForecast:
         guesses: The blinding check's calls; None where it is not asked for.
         new: What a run would be of that is not there yet, in words; empty of one that is.
         deviations: In what the rating would differ from the run's plan, a line each.
+        in_batches: What a provider has of the rater's calls, in words; empty where it has nothing.
     """
 
     run: str
@@ -62,6 +69,7 @@ class RateForecast:
     guesses: Forecast | None = None
     new: str = ""
     deviations: tuple[str, ...] = ()
+    in_batches: str = ""
 
     def __str__(self) -> str:
         missing = ", ".join(f"{n} {name}" for name, n in self.missing.items()) or "nothing"
@@ -81,7 +89,7 @@ class RateForecast:
             text += f"; would then ask what they are: {self.guesses}"
         if self.until:
             text += f"; fewer where the rule stops before: {self.until}"
-        return "\n".join([text, *self.deviations])
+        return "\n".join([text, *([self.in_batches] if self.in_batches else []), *self.deviations])
 
     def as_json(self) -> dict[str, Any]:
         """Return the forecast as JSON values."""
@@ -100,6 +108,7 @@ class CollectResult:
     def __str__(self) -> str:
         batches = count(self.counts.batches, "batch", "batches")
         text = statuses_text(self.counts.statuses) or "nothing new"
+        text += f", {self.counts.spent_text}" if self.counts.spent_text else ""
         lines = [*map(str, self.forgotten), f"run '{self.run}': collected {batches}: {text}"]
         lines += [f"failed: {reason}" for reason in self.counts.failures]
         failure = self.counts.most_common_reason("failed")
@@ -239,6 +248,7 @@ def _forecast_units(resolved: Resolved) -> RateForecast:
     items = sum(wanted.values()) * job.repeats
     rated_once = unguessed = 0
     deviate: tuple[str, ...] = ()
+    in_batches = ""
     try:
         with open_to_read(job.run, job.runs) as run:
             units = {name: run.sampled(name, n) for name, n in wanted.items()}
@@ -246,6 +256,7 @@ def _forecast_units(resolved: Resolved) -> RateForecast:
             asked = [*chain.from_iterable(units.values())]
             rated = not_pending(run, resolved, asked, job.repeats)
             deviate = deviations(run, resolved)
+            in_batches = open_batches_text(run, rater.name)
             if job.guess:
                 rated_once = not_pending(run, resolved, asked, 1)
                 unguessed = unguessed_of(run, rubric, rater)
@@ -274,6 +285,7 @@ def _forecast_units(resolved: Resolved) -> RateForecast:
         guesses=guesses,
         new=resolved.new,
         deviations=deviate,
+        in_batches=in_batches,
     )
 
 

@@ -48,7 +48,11 @@ class RateResult:
             f"run '{self.run}': {units}; {self.rater} on {self.rubric}: "
             + (statuses_text(counts.statuses) or "nothing new")
             + (f", {counts.before} rated before" if counts.before else "")
-            + (f", {counts.reused} replies found in the store" if counts.reused else "")
+            + (
+                f", {count(counts.reused, 'reply', 'replies')} found in the store"
+                if counts.reused
+                else ""
+            )
             + (f", {counts.spent_text}" if counts.spent_text else "")
         ]
         if self.until is not None:

@@ -230,8 +230,8 @@ def _in_turns(contexts: Sequence[dict[str, Any]], body: dict[str, Any], lack: st
     beside = "" if not all(fires) else ", all of them beside its firings"
     rationale = (
         f"AUROC {statistic:.2f} ± {error:.2f} of one rule, learnt and measured in turns on "
-        f"{n} contexts that fire and {silent_count} silent positions{beside}: the splits hold "
-        f"too little ({lack})."
+        f"{count(n, 'context')} that fire and {count(silent_count, 'silent position')}{beside}: "
+        f"the splits hold too little ({lack})."
     )
     return _judgement(
         statistic,

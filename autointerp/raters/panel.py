@@ -43,6 +43,7 @@ from autointerp.raters import (
 from autointerp.records import Item, Reply, Request, rater_kind
 from autointerp.stats.results import or_none
 from autointerp.stats.stacked import Stack, cross_validated, normal_scores
+from autointerp.text import count
 
 WHAT = "several judges as one"
 EXAMPLE = "lexical,scripted:3"
@@ -158,10 +159,11 @@ class Panel:
         whole = [lesson for lesson in lessons if not any(map(math.isnan, lesson.values))]
         single = [lesson.single for lesson in whole]
         if min(sum(single), len(single) - sum(single)) < LEAST_EACH:
+            of_one, others = sum(single), len(single) - sum(single)
             raise RaterError(
-                f"{self.name}: its members rated {sum(single)} planted units of one concept and "
-                f"{len(single) - sum(single)} others, at least {LEAST_EACH} of each are needed; "
-                "see why they fail by `autointerp check-rater` of each"
+                f"{self.name}: its members rated {count(of_one, 'planted unit')} of one concept "
+                f"and {count(others, 'other')}, at least {LEAST_EACH} of each are needed; see "
+                "why they fail by `autointerp check-rater` of each"
             )
         by_score = []
         for place, member in enumerate(self.members):

@@ -15,7 +15,7 @@ from autointerp.reports.colours import MUTED, colour
 from autointerp.reports.page import Panel
 from autointerp.reports.panels import Block, Figure, Prose, Table, Tree
 from autointerp.reports.style import headline, plain_axes, sheet
-from autointerp.reports.words import interval, number, percent
+from autointerp.reports.words import interval, listed, number, percent
 from autointerp.reports.write import write_panels
 from autointerp.stats.cosines import CANDIDATES, STEP
 from autointerp.text import count
@@ -168,10 +168,11 @@ def _scores(match: Match) -> Iterator[Block]:
         }
         for side, score in found
     ]
+    levels = listed(percent(level) for level in sorted({one.higher.level for _, one in found}))
     yield Table(
         name="scores_by_similarity",
         caption="Scores of features over the median cosine against those under it, ties halved, "
-        "and Spearman's rho of score and cosine, with 95 % intervals",
+        f"and Spearman's rho of score and cosine, with {levels} intervals",
         frame=pd.DataFrame(records),
         headings=["run", "rater", "rubric", "features", "P(higher)", "rho"],
         rows=[

@@ -156,6 +156,12 @@ def check_doubt(judgement: Judgement) -> tuple[str, str] | None:
             f"{rater} rated as {now} and was checked as {_version(check.version)}: {command} "
             "checks the present one.",
         )
+    if state == "other model":
+        return (
+            "Another model was checked.",
+            f"When {rater} was checked, {check.model} answered; when it rated, another model did. "
+            f"{command} checks what answers now. Name a model with its date.",
+        )
     auc = check.auc["unclean"]
     told = f"on {check.units} planted units AUC {auc}, clean against several concepts or none"
     if state == "chance":
@@ -175,7 +181,7 @@ def check_doubt(judgement: Judgement) -> tuple[str, str] | None:
         )
     return (
         "The rater's check says nothing.",
-        f"Too few planted units have a score by {rater} for an interval of its AUC; {command} "
+        f"Too few planted units have a score by {rater} to leave chance out (AUC {auc}); {command} "
         "tries the whole kit.",
     )
 

@@ -34,6 +34,7 @@ from autointerp.stats.results import (
     as_scores,
     too_few,
 )
+from autointerp.text import count
 
 AlphaMetric = Literal["nominal", "ordinal", "interval"]
 IccForm = Literal["ICC(1,1)", "ICC(2,1)", "ICC(3,1)", "ICC(2,k)"]
@@ -281,7 +282,9 @@ def _column(scores: npt.ArrayLike) -> Floats:
 def _complete(scores: Floats, least: int = 1) -> Floats:
     kept = scores[~np.isnan(scores).any(axis=1)]
     if len(kept) < least:
-        raise TooFewRatings(f"{len(kept)} units rated by all raters; at least {least} are needed")
+        raise TooFewRatings(
+            f"{count(len(kept), 'unit')} rated by all raters; at least {least} are needed"
+        )
     return kept
 
 

@@ -58,6 +58,29 @@ def wilson_ends(
     return np.asarray(scale[0] + span * low), np.asarray(scale[0] + span * high)
 
 
+def unseen_share(units: npt.ArrayLike, tail: npt.ArrayLike) -> Floats:
+    """Return the largest share of a population of which so many units hold none with a probability
+    of at least `tail`, [...]: 0.168 for 20 units and 0.025.
+
+    Source: Clopper & Pearson 1934, Biometrika 26:404.
+    """
+    return np.asarray(1 - np.asarray(tail, np.float64) ** (1 / np.asarray(units, np.float64)))
+
+
+def not_past_separation(
+    low: npt.ArrayLike, high: npt.ArrayLike, units: npt.ArrayLike, tail: npt.ArrayLike
+) -> tuple[Floats, Floats]:
+    """Return the ends of an interval of P(superiority), [...] each, moved outwards to where those
+    of complete separation are.
+
+    Groups of which the smaller has `units` are separated with a probability of at most
+    P(superiority) to the power of `units`, for so many pairs have no unit in common. Fewer wins
+    show no more.
+    """
+    unseen = unseen_share(units, tail)
+    return np.minimum(low, 1 - unseen), np.maximum(high, unseen)
+
+
 def mover_difference(
     first: Statistic, second: Statistic, n: Sequence[int], method: str, note: str = ""
 ) -> Statistic:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from autointerp.stats.bounded import wilson_ends
+from autointerp.stats.bounded import not_past_separation, wilson_ends
 from autointerp.stats.results import Floats, Statistic, as_level, as_scores
+from autointerp.text import count
 
 LEAST_CLUSTERS = 5
 METHOD = (
@@ -52,23 +53,26 @@ def clustered_superiority(
     distinct = [len(np.unique(one)) for one in clusters]
     shown = estimate if value is None else value
     if min(distinct) < LEAST_CLUSTERS:
-        note = f"values of one class are of {min(distinct)} documents; {LEAST_CLUSTERS} are needed"
+        few = count(min(distinct), "document")
+        note = f"values of one class are of {few}; {LEAST_CLUSTERS} are needed"
         return Statistic(shown, None, None, n, METHOD, level, note)
     names, at = np.unique(np.concatenate(clusters), return_inverse=True)
     totals = np.zeros(len(names))
     added = 0.0
-    for place, own, count in (
+    for place, own, size in (
         (place_x, at[: len(x)], distinct[0]),
         (place_y, at[len(x) :], distinct[1]),
     ):
         totals += np.bincount(own, place - estimate, len(names)) / len(place)
         # Half of the added cluster is placed like this class, half like values tied with the other.
         spread = (np.mean((place - estimate) ** 2) + (0.5 - estimate) ** 2) / 2
-        added += float(spread) / (count + 1) ** 2
+        added += float(spread) / (size + 1) ** 2
     variance = float(len(names) / (len(names) - 1) * (totals**2).sum()) + added
     smallest = min(distinct)
     smoothed = (smallest * estimate + (estimate + 0.5) / 2) / (smallest + 1)
-    low, high = wilson_ends(shown, variance, smallest - 1, (1 - level) / 2, variance_at=smoothed)
+    tail = (1 - level) / 2
+    low, high = wilson_ends(shown, variance, smallest - 1, tail, variance_at=smoothed)
+    low, high = not_past_separation(low, high, smallest, tail)
     return Statistic(shown, float(low), float(high), n, METHOD, level)
 
 

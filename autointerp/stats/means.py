@@ -12,9 +12,9 @@ import numpy.typing as npt
 import scipy
 
 from autointerp.errors import TooFewRatings
-from autointerp.stats.bounded import Scale, mover_difference, wilson_ends
+from autointerp.stats.bounded import Scale, mover_difference, unseen_share, wilson_ends
 from autointerp.stats.results import Bounds, Floats, Statistic, as_level, as_scores
-from autointerp.stats.superiority import superiority
+from autointerp.stats.superiority import LEAST_OFF_MODE, superiority
 from autointerp.text import count
 
 
@@ -46,11 +46,13 @@ def mean(
             Student's t.
 
     The interval is undefined for one value, and without a scale where all ratings agree. Where
-    nearly all scores are on one value between the ends it covers less, 70 to 80 % at worst: if the
-    few others lie at an end, and the sample has none of them.
+    nearly all scores of a scale, all but `LEAST_OFF_MODE`, are on one value between the ends it
+    reaches at least as far as if those that such a sample may lack were all at one end (else it
+    covers 76 % where so they are).
 
     Raises TooFewRatings if there are none, ValueError if a score is off the scale.
-    Source: Student 1908, Biometrika 6:1; Wilson 1927, JASA 22:209; Kottas et al. 2014.
+    Source: Student 1908, Biometrika 6:1; Wilson 1927, JASA 22:209; Kottas et al. 2014; Clopper &
+    Pearson 1934, Biometrika 26:404.
     """
     as_level(level)
     x = as_scores(scores)
@@ -90,7 +92,23 @@ def mean_ends(
         tail,
         variance_at=centre,
     )
+    unseen = np.where(_nearly_one_value(share), unseen_share((n - 1) / design_effect, tail), 0.0)
+    value = share.mean(axis=-1)
+    low = np.minimum(low, (1 - unseen) * value)
+    high = np.maximum(high, (1 - unseen) * value + unseen)
     return scale[0] + span * low, scale[0] + span * high
+
+
+def _nearly_one_value(shares: Floats) -> npt.NDArray[np.bool_]:
+    """Return whether nearly all of the shares of a scale, [..., units], at least 90 % and all but
+    fewer than `LEAST_OFF_MODE`, are one value between its ends, [...].
+
+    In ascending order that value stands at the middle.
+    """
+    middle = np.median(shares, axis=-1, keepdims=True)
+    off = (shares != middle).sum(axis=-1)
+    inside = ((middle > 0) & (middle < 1))[..., 0]
+    return np.asarray(inside & (off < LEAST_OFF_MODE) & (off <= shares.shape[-1] / 10))
 
 
 def mean_difference(

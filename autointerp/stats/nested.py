@@ -25,6 +25,7 @@ from autointerp.stats.results import (
 )
 from autointerp.stats.superiority import ALL_EQUAL, Of, Pairs, hidden_spread, hides_spread
 from autointerp.stats.van_elteren import Combined, van_elteren
+from autointerp.text import count
 
 Over = Literal["units", "runs"]
 
@@ -226,9 +227,9 @@ def within_runs(
     held = [k for k, part in enumerate(these.raters) if part.superiority is not None]
     own = np.array([float(these.raters[k].superiority.value or 0) for k in held])  # type: ignore[union-attr]
     n = these.superiority.n
-    count = len(held)
+    total = len(held)
     value = float(own.mean())
-    if count < 2:
+    if total < 2:
         return WithinRuns(these, Statistic(value, None, None, n, OVER_RUNS, level, "one run"), None)
     parts = [_influence(first[:, k], second[:, k]) for k in held]
     sides = [np.stack([part[side] for part in parts], axis=1) for side in (0, 1)]
@@ -236,16 +237,17 @@ def within_runs(
     whole = sum(float((side.sum(axis=1) ** 2).sum()) for side in sides)
     shared = max(0.0, whole - float(np.sum(by_run)))  # covariances of the runs' estimates
     scatter = float(own.var(ddof=1))
-    between = max(0.0, scatter - float(np.mean(by_run)) + shared / (count * (count - 1)))
+    between = max(0.0, scatter - float(np.mean(by_run)) + shared / (total * (total - 1)))
     tau = float(np.sqrt(between))
-    if count < LEAST_RUNS:
-        note = f"{count} runs; at least {LEAST_RUNS} are needed to speak of others like them"
+    if total < LEAST_RUNS:
+        few = count(total, "run")
+        note = f"{few}; at least {LEAST_RUNS} are needed to speak of others like them"
         return WithinRuns(these, Statistic(value, None, None, n, OVER_RUNS, level, note), tau)
-    variance = max(scatter / count + shared / count**2, whole / count**2)
+    variance = max(scatter / total + shared / total**2, whole / total**2)
     if variance <= 0 or value in (0.0, 1.0):
         undefined = Statistic(value, None, None, n, OVER_RUNS, level, "the runs show no spread")
         return WithinRuns(these, undefined, tau)
-    low, high = wilson_ends(value, variance, count - 1, (1 - level) / 2)
+    low, high = wilson_ends(value, variance, total - 1, (1 - level) / 2)
     return WithinRuns(these, Statistic(value, float(low), float(high), n, OVER_RUNS, level), tau)
 
 
@@ -253,7 +255,9 @@ def _influence(first: Floats, second: Floats) -> tuple[Floats, Floats]:
     """Return what each unit adds to the error of one run's P, 0 for those that it did not rate."""
     x, y = first[~np.isnan(first)], second[~np.isnan(second)]
     if min(len(x), len(y)) < 2:
-        raise TooFewRatings(f"a run has {min(len(x), len(y))} units of a source; 2 are needed")
+        raise TooFewRatings(
+            f"a run has {count(min(len(x), len(y)), 'unit')} of a source; 2 are needed"
+        )
     pairs = [(first, x, y, 1.0), (second, y, x, -1.0)]
     parts = []
     for column, own, other, sign in pairs:

@@ -12,6 +12,7 @@ import scipy
 from autointerp.errors import BadInput
 from autointerp.stats.results import Floats
 from autointerp.stats.superiority import superiority_ends, superiority_of_counts
+from autointerp.text import count
 
 MAX_UNITS = 10_000_000
 MAX_SHIFT = 5.0
@@ -96,7 +97,7 @@ def power_of_units(
     Raises BadInput if a value is out of range, among them fewer than two units.
     """
     if min(first, second) < 2:
-        raise BadInput(f"{first} and {second} units; the test needs two in each source")
+        raise BadInput(f"{first} and {count(second, 'unit')}; the test needs two in each source")
     if not 0 < alpha < 1:
         raise BadInput(f"alpha {alpha} is not between 0 and 1")
     upper, lower = rating_model(max(effect, 1 - effect), levels, shares)

@@ -18,6 +18,7 @@ from autointerp.stats.bounded import Scale, mover_difference, wilson_ends
 from autointerp.stats.means import mean, mean_difference
 from autointerp.stats.results import Floats, Statistic, as_level, as_scores, too_few
 from autointerp.stats.weighted import weighted_mean
+from autointerp.text import count
 
 METHOD = (
     "PPI++ (Angelopoulos 2023), power-tuned weight, leave-one-out residuals (HC3), Wilson score "
@@ -308,26 +309,28 @@ def _stratified(
     if len(strata) != len(y):
         raise ValueError(f"{len(strata)} strata for {len(y)} ratings")
     if len(y) < 3:
-        raise TooFewRatings(f"{len(y)} human ratings where at least 3 are needed; rate more")
+        raise TooFewRatings(
+            f"{count(len(y), 'human rating')} where at least 3 are needed; rate more"
+        )
     groups = {stratum: y[[label == stratum for label in strata]] for stratum in sizes}
     empty = [str(stratum) for stratum, scores in groups.items() if not len(scores)]
     if empty:
         raise TooFewRatings(f"people rated no unit that the judge gave {', '.join(empty)}")
     size = np.array([sizes[stratum] for stratum in groups], dtype=np.float64)
-    count = np.array([len(scores) for scores in groups.values()], dtype=np.float64)
+    each = np.array([len(scores) for scores in groups.values()], dtype=np.float64)
     share = size / size.sum()
     centre = np.array([scores.mean() for scores in groups.values()])
     squares = np.array([((scores - scores.mean()) ** 2).sum() for scores in groups.values()])
     within = len(y) - len(groups)
     pooled = squares.sum() / within if within else float(y.var(ddof=1))
-    spreads = (squares + pooled) / count  # count - 1 own deviations and a pooled one
+    spreads = (squares + pooled) / each  # each - 1 own deviations and a pooled one
     value = float(share @ centre)
-    part = share**2 * (1 - count / size) * spreads / count
+    part = share**2 * (1 - each / size) * spreads / each
     whole = float(share @ [((scores - value) ** 2).mean() for scores in groups.values()])
     whole *= len(y) / (len(y) - 1)
     variance = float(part.sum()) + whole / size.sum()
     variance *= 1 + 2 / len(y)  # few ratings of skewed scores show too little spread
-    terms = (part**2 / count).sum() + (whole / size.sum()) ** 2 / (len(y) - 1)
+    terms = (part**2 / each).sum() + (whole / size.sum()) ** 2 / (len(y) - 1)
     freedom = variance**2 / terms if terms > 0 else float(len(y) - 1)
     return _Stratified(value, variance, whole, min(freedom, float(max(1, within))))
 

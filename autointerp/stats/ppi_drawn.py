@@ -18,6 +18,7 @@ from autointerp.stats.ppi_superiority import LEAST_HUMAN, PredictedSuperiority
 from autointerp.stats.results import Floats, Statistic, as_level, as_scores, too_few
 from autointerp.stats.superiority import superiority
 from autointerp.stats.weighted import weighted_mean
+from autointerp.text import count
 
 METHOD = (
     "PPI++ by inverse probabilities (Zrnic & Candès 2024), power-tuned, leave-one-out "
@@ -267,5 +268,7 @@ def group_drawn(group: Group) -> tuple[Floats, Floats, Floats, Floats]:
     if not ((pi > 0) & (pi <= 1)).all():
         raise ValueError("inclusion probabilities must be above 0 and at most 1")
     if len(y) < 3:
-        raise TooFewRatings(f"{len(y)} human ratings where at least 3 are needed; rate more")
+        raise TooFewRatings(
+            f"{count(len(y), 'human rating')} where at least 3 are needed; rate more"
+        )
     return y, f, every, pi

@@ -17,6 +17,7 @@ import scipy
 
 from autointerp.errors import TooFewRatings
 from autointerp.stats.results import Floats, HypothesisTest, Integers, Statistic, as_level
+from autointerp.text import count
 
 NODES = 31  # of Gauss-Hermite quadrature over a unit's quality
 LEAST_SHARED = 20  # units that a rater shares with another
@@ -207,7 +208,7 @@ def drift(
     levels, codes = np.unique(y, return_inverse=True)
     note = ""
     if n < LEAST_DRIFT:
-        note = f"{n} ratings; at least {LEAST_DRIFT} are needed"
+        note = f"{count(n, 'rating')}; at least {LEAST_DRIFT} are needed"
     elif len(levels) < 2 or np.ptp(at) == 0:
         note = "all scores are the same" if len(levels) < 2 else "all were rated at one position"
     if note:

@@ -106,7 +106,9 @@ def as_scores(scores: npt.ArrayLike, least: int = 1) -> Floats:
     if not np.isfinite(array).all():
         raise ValueError("a score is NaN or infinite; leave missing scores out and count them")
     if len(array) < least:
-        raise TooFewRatings(f"{len(array)} scores where at least {least} are needed; rate more")
+        raise TooFewRatings(
+            f"{count(len(array), 'score')} where at least {least} are needed; rate more"
+        )
     return array
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import scipy
 
 from autointerp.errors import TooFewRatings
-from autointerp.stats.bounded import wilson_ends
+from autointerp.stats.bounded import not_past_separation, wilson_ends
 from autointerp.stats.results import Floats, HypothesisTest, Statistic, as_level, as_ratings
 from autointerp.stats.superiority import ALL_EQUAL, count_levels, smoothed_levels, superiority
 
@@ -104,7 +104,9 @@ def van_elteren(
         only = known[0]
         estimate = Statistic(value, only.low, only.high, n, METHOD, level, only.note)
     else:
-        low, high = wilson_ends(value, variance, freedom, (1 - level) / 2, variance_at=smooth)
+        tail = (1 - level) / 2
+        low, high = wilson_ends(value, variance, freedom, tail, variance_at=smooth)
+        low, high = not_past_separation(low, high, min(n), tail)
         estimate = Statistic(value, float(low), float(high), n, METHOD, level)
     statistic = (value - 0.5) / variance**0.5
     p_value = float(2 * scipy.stats.t.sf(abs(statistic), freedom))

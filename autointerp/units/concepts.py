@@ -24,6 +24,7 @@ from autointerp.errors import BadInput, CorpusError, SubjectError
 from autointerp.settings import LEAST_TOKENS, HarvestSettings
 from autointerp.stats.results import Floats, Integers
 from autointerp.subjects import Subject
+from autointerp.text import count
 from autointerp.units.draws import split_of
 from autointerp.units.labels import Labels
 from autointerp.units.sources import Block, SiteBatch, Source
@@ -134,7 +135,7 @@ def first_reading(
                 pending = []
             if tokens < LEAST_TOKENS:
                 raise CorpusError(
-                    f"the corpus of subject '{subject.name}' has {tokens} tokens; "
+                    f"the corpus of subject '{subject.name}' has {count(tokens, 'token')}; "
                     f"at least {LEAST_TOKENS} are needed"
                 )
             if pending:

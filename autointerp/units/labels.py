@@ -32,6 +32,7 @@ from autointerp.errors import BadInput
 from autointerp.files import plain_name, toml_table
 from autointerp.subjects import Subject, file_digest
 from autointerp.subjects.token_texts import TokenTexts
+from autointerp.text import count
 
 if TYPE_CHECKING:
     from autointerp.units.stream import Reading
@@ -310,13 +311,13 @@ class Functions:
         except (Exception, SystemExit) as error:  # noqa: BLE001  what a user's function does wrong
             reason = " ".join(str(error).split())[:120]
             raise BadInput(
-                f"{where} failed on a window of {len(tokens)} tokens ({type(error).__name__}: "
-                f"{reason}); correct it"
+                f"{where} failed on a window of {count(len(tokens), 'token')} "
+                f"({type(error).__name__}: {reason}); correct it"
             ) from None
         if len(values) != len(tokens):
             raise BadInput(
-                f"{where} returned {len(values)} values for {len(tokens)} tokens; return one for "
-                "each"
+                f"{where} returned {count(len(values), 'value')} for "
+                f"{count(len(tokens), 'token')}; return one for each"
             )
         for value in values:
             if not _is_truth_value(value):

@@ -18,6 +18,7 @@ from autointerp.errors import BadInput, CorpusError
 from autointerp.records import HarvestedUnit, Outcome, UnitSummary
 from autointerp.settings import LEAST_TOKENS, HarvestSettings
 from autointerp.subjects import Subject
+from autointerp.text import count
 from autointerp.units.columns import Chunk, Columns, Places, WindowTexts
 from autointerp.units.draws import split_of, unit_salts
 from autointerp.units.sources import Block, SiteBatch, Source
@@ -158,7 +159,7 @@ def harvested_units(
     """
     if tokens < LEAST_TOKENS:
         raise CorpusError(
-            f"the corpus of subject '{subject.name}' has {tokens} tokens; "
+            f"the corpus of subject '{subject.name}' has {count(tokens, 'token')}; "
             f"at least {LEAST_TOKENS} are needed"
         )
     return _made(parts, WindowTexts(subject.token_texts), tokens, min_density, max_density)

@@ -417,7 +417,7 @@ def calibrate(subject: Subject, settings: HarvestSettings, seed: int) -> Calibra
             total += len(ids[-1])
         if total < LEAST_TOKENS:
             raise CorpusError(
-                f"the corpus of subject '{subject.name}' has {total} tokens; "
+                f"the corpus of subject '{subject.name}' has {count(total, 'token')}; "
                 f"at least {LEAST_TOKENS} are needed"
             )
         if wrong:

@@ -92,6 +92,7 @@ def test_a_batch_is_handed_over_and_collected(
     server.batches_end = True
     collected = collect_batches(run, load_rater)
     assert collected.statuses == {"ok": 5}
+    assert collected.spent_usd == pytest.approx(run.spent_usd()) != 0
     assert not run.open_batches()
     assert collect_batches(run, load_rater) == BatchCounts()
     tiers = run.rows("SELECT DISTINCT details ->> 'tier', details ->> 'anchors' FROM call")
@@ -511,8 +512,11 @@ def test_replies_of_a_batch_that_count_no_tokens_are_charged_at_their_most(
     server.change_results = lambda content: content.replace(b'"usage"', b'"used"')
     submit(run, provider, server, price_in=2.0, price_out=2.0)
     most_usd = run.committed_usd()
-    assert collect_batches(run, load_rater).statuses == {"ok": 5}
+    collected = collect_batches(run, load_rater)
+    assert collected.statuses == {"ok": 5}
     assert run.spent_usd() == pytest.approx(most_usd)
+    assert (collected.spent_usd, collected.charged_usd) == (0, pytest.approx(most_usd))
+    assert collected.spent_text.startswith("at most $0.0")
 
 
 def test_a_filter_refuses_one_call_of_a_batch(run: Run, server: LoopbackServer) -> None:

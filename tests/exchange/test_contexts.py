@@ -126,7 +126,7 @@ def one(tokens: str = "['a', 'b']", activations: str = "[0, 1]::FLOAT[]", more: 
         (one(activations="[0, NULL]::FLOAT[]"), "activations must be a list of finite numbers"),
         (one(activations="[0, 'nan'::FLOAT]"), "activations must be a list of finite numbers"),
         (one(activations="[0, 'inf'::FLOAT]"), "activations must be a list of finite numbers"),
-        (one("['a']"), "unit '1' of source 's', context 0: 1 tokens and 2 activations"),
+        (one("['a']"), "unit '1' of source 's', context 0: 1 token and 2 activations"),
         (one("[]::VARCHAR[]", "[]::FLOAT[]"), "0 tokens; a window has 1 to 65,535"),
         (one(activations="[0, -1]::FLOAT[]"), "activation -1; give 0 where the unit is silent"),
         (f"{one()} UNION ALL {one()}", "context 0 is there twice"),

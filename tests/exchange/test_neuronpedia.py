@@ -102,7 +102,7 @@ def without(name: str) -> dict[str, Any]:
         ([without("layer")], "line 1: layer None; it must be a text"),
         ([without("index")], "line 1: index None; it must be a whole number"),
         ([{**ROW, "index": "a"}], "line 1: index 'a'; it must be a whole number"),
-        ([{**ROW, "values": [0.0]}], "line 1: 3 tokens and 1 activations"),
+        ([{**ROW, "values": [0.0]}], "line 1: 3 tokens and 1 activation"),
         ([{**ROW, "tokens": [], "values": []}], "line 1: 0 tokens"),
         ([{**ROW, "tokens": [1, 2, 3]}], "line 1: tokens must be a list of texts"),
         ([{**ROW, "values": [0, None, 1]}], "line 1: activations must be a list of finite numbers"),

@@ -118,6 +118,15 @@ def test_a_p_value_is_fine_enough_for_a_family_of_many_contrasts(
     assert far[0].outcome == "higher"
 
 
+def test_a_contrast_across_runs_has_the_level_of_the_stricter_plan(tmp_path: Path):
+    runs = {"a": {"features": HIGH}, "b": {"neurons": LOW}}
+    with made(tmp_path, runs) as (comparisons, opened):
+        comparisons[0] = replace(comparisons[0], level=0.99)
+        (judged,) = across_runs(comparisons, opened).judged
+    (contrast,) = judged.contrasts
+    assert contrast.superiority.level == 0.99
+
+
 def test_the_pair_within_runs_is_combined_over_runs(tmp_path: Path):
     both = {"features": HIGH, "neurons": LOW}
     (judged,) = across(tmp_path, dict.fromkeys("abc", both)).judged

@@ -24,7 +24,9 @@ RUBRIC = load_rubric("interpretability-1-5")
         (Auc(0.9, 0.8, 0.95), "2", "test", ["1", "2"], "other version"),
         (Auc(0.7, 0.55, 0.8), "2", "test", ["2"], "passed"),
         (Auc(0.69, 0.55, 0.8), "2", "test", ["2"], "weak"),
-        (Auc(0.75, 0.5, 0.9), "2", "test", ["2"], "chance"),
+        (Auc(0.69, 0.5, 0.8), "2", "test", ["2"], "chance"),
+        (Auc(0.75, 0.5, 0.9), "2", "test", ["2"], "untold"),
+        (Auc(1.0, 0.4, 1.0), "2", "test", ["2"], "untold"),  # 4 clean units over 20 others
         (Auc(0.3, 0.2, 0.4), "2", "test", ["2"], "chance"),
         (Auc(0.5, None, None), "2", "test", ["2"], "chance"),
         (Auc(0.9, None, None), "2", "test", ["2"], "untold"),
@@ -37,6 +39,24 @@ def test_a_check_is_worth_what_its_interval_version_and_side_say(
     check = made_check("lexical", 0.9, version=version)
     check = dataclasses.replace(check, side=side, auc={"unclean": auc})
     assert check_state(check, rated) == expected
+
+
+@pytest.mark.parametrize(
+    ("checked", "rated", "expected"),
+    [
+        ("m-2024-05", ["m-2024-05"], "passed"),
+        ("m-2024-05", ["m-2024-11"], "other model"),
+        ("m-2024-05", ["m-2024-05", "m-2024-11"], "other model"),
+        ("m-2024-05 and m-2024-11", ["m-2024-11"], "passed"),
+        (None, ["m-2024-11"], "passed"),  # a server need not say
+        ("m-2024-05", [], "passed"),
+    ],
+)
+def test_a_check_that_another_model_answered_is_not_passed(
+    checked: str | None, rated: list[str], expected: CheckState
+) -> None:
+    check = dataclasses.replace(made_check("openai:m", 0.9), model=checked)
+    assert check_state(check, [""], rated) == expected
 
 
 def test_a_judge_without_a_check_was_never_checked() -> None:
@@ -72,4 +92,5 @@ def test_a_value_without_an_interval_says_why() -> None:
     auc = clean_over([5, 5, 5, 3], [4] * 85)
     assert auc.low is None
     assert "nearly all scores, or those of the smaller group, are on one value" in str(auc)
-    assert str(clean_over([5, 5, 4, 3, 2], [1] * 85)).startswith("1.00 [0.5")
+    # 5 of 5 coins fall so with probability 2.5 % where they do in 48 %
+    assert str(clean_over([5, 5, 4, 3, 2], [1] * 85)) == "1.00 [0.48, 1.00]"

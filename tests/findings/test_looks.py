@@ -17,6 +17,7 @@ from autointerp.questions.rubric_files import load_rubric
 from autointerp.reports.panels.scorers import contrast_text
 from autointerp.stats.sequential import (
     STOPPED_EARLY,
+    Stop,
     boundaries,
     confidence_sequence_multiplier,
     repeated_interval,
@@ -305,6 +306,24 @@ def test_tests_that_the_plan_declares_and_that_are_to_come_count_for_holm(run: R
     assert (first.verdict.outcome, second.verdict.outcome) == ("higher", "higher")
 
 
+def test_a_rater_that_the_plan_does_not_name_takes_no_declared_finding_away(run: Run):
+    declare(run, PLAN)
+    for start in (0, 10):
+        rate_ten(run, start, [1, 2, 2, 2, 3], [3, 3, 2, 1, 1])
+        for rater in ("model:b", "model:c"):
+            neither = {"features": [2, 2, 2, 2, 2], "neurons": [3, 2, 1, 1, 3]}
+            add_all_scores(run, rater, neither, start=start)
+    declared, *beside = compare(run).judgements
+    p = declared.primary.test.p_value
+    assert 0.025 < p <= 0.05
+    assert declared.primary.holm_p == p
+    assert declared.verdict.outcome == "higher"
+    # They are adjusted among all three: p of both is larger than that of the first.
+    smaller = min(one.primary.test.p_value for one in beside)
+    assert smaller > p
+    assert min(one.primary.holm_p for one in beside) == pytest.approx(min(1, 2 * smaller))
+
+
 def test_a_rater_that_the_plan_does_not_name_waits_for_no_other(run: Run):
     declare(run, PLAN)
     add_all_scores(run, "model:b", {"features": HIGH, "neurons": LOW})
@@ -367,6 +386,26 @@ def test_until_clear_spends_by_the_looks_that_were_taken_and_says_that_it_is_bia
     assert comparison.looks[-1].stopped
     rate_ten(run, 30)  # repeated intervals hold after a stop, too
     assert reading_of(run)[0].deviations == ()
+
+
+def test_until_clear_stops_one_of_several_raters_where_holm_lets_its_finding_stand():
+    def stop_of(raters: tuple[str, ...], wins: int) -> Stop:
+        first, second = np.repeat([5.0, 1.0], [wins, 40 - wins]), np.repeat([5.0, 1.0], 20)
+        ids = np.arange(40)
+        compared = Compared(
+            PLAN.rubric, PLAN.rubric_digest, "model:a", PLAN.first, PLAN.second, (ids, ids),
+            (first, second), (40, 40), 1,
+        )  # fmt: skip
+        plan = dataclasses.replace(PLAN, raters=raters, stopping=Stopping("clear", 40))
+        stopped = read(compared, plan, (), 0.95).stopped
+        assert stopped is not None
+        return stopped
+
+    # P(superiority) with 29 of 40 against 20 of 40 is 0.61: p is 0.04 at the only look.
+    assert stop_of(("model:a",), 29).stop
+    both = stop_of(("model:a", "model:b"), 29)
+    assert (both.stop, both.why) == (False, "the interval holds ½, at alpha over 2 raters")
+    assert stop_of(("model:a", "model:b"), 32).stop
 
 
 def test_until_narrow_decides_at_its_stop_and_going_on_deviates(run: Run):

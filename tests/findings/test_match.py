@@ -15,6 +15,9 @@ class FakeRun:
     def rows(self, query, parameters=()):
         return []
 
+    def stored_plans(self):
+        return []
+
     def firing_counts(self, source):
         return {}
 
@@ -42,7 +45,7 @@ def test_vectors_without_a_direction_are_left_out_and_counted():
     assert found.first.nearest.tolist() == [0, 1, 2]
     assert found.second.nearest.tolist() == [1, 2, 3]  # by their numbers, not their places
     assert found.second.partner.tolist() == [1, 2, 3]
-    assert any("1 vectors of 'one' are 0" in note for note in found.notes)
+    assert any("1 vector of 'one' is 0" in note for note in found.notes)
     assert found.as_json()["first"]["without_direction"] == 1
 
 

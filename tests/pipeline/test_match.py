@@ -14,6 +14,7 @@ from autointerp.findings.comparison import compare
 from autointerp.findings.looks import looks_of
 from autointerp.findings.match import median
 from autointerp.findings.matched import matches_of
+from autointerp.findings.plan import Plan, Stopping
 from autointerp.pipeline.events import Harvesting, Note, Step
 from autointerp.pipeline.match import as_text, match
 from autointerp.pipeline.report import report
@@ -220,6 +221,19 @@ def test_other_ratings_are_another_look_read_by_the_confidence_sequence(two, tmp
         assert score.rho.low < ordinary.low
     else:
         assert score.rho.low is None
+
+
+def test_intervals_have_the_level_of_the_run_s_plan(two, tmp_path):
+    runs = shutil.copytree(two[0], tmp_path / "runs")
+    with open_run("tiny", folder=runs) as run:
+        plan = Plan(
+            ("scripted:4",), "r", "d", "features", "neurons", Stopping("fixed", 8), alpha=0.01,
+            made_at="2026-01-01T00:00:00",
+        )  # fmt: skip
+        run.add_plan(plan.digest, plan.made_at, plan.content())
+    found = match("tiny", "large", page=False, runs=runs).match
+    assert {score.rho.level for score in found.first.scores} == {0.99}
+    assert {score.rho.level for score in found.second.scores} <= {0.95}
 
 
 def ranked(runs):

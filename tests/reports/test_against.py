@@ -1,5 +1,6 @@
 """What is held against an answer, and what is not in the opposite case."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -203,6 +204,24 @@ def test_a_reason_against_one_rater_of_two_names_it(tmp_path: Path):
         found = objections(Material((compare(run),), (run,)))
     (lacking,) = [one.text for one in found if one.lead == "The controls say too little."]
     assert lacking.startswith("model:b: ")
+
+
+def test_a_check_that_another_model_answered_is_held_against_the_answer(tmp_path: Path):
+    with fabricate_run(tmp_path, {"features": 6, "neurons": 6}, contexts=0) as run:
+        for source in ("features", "neurons"):
+            add_scores(run, source, "openai:m", [1, 1, 1, 1, 2], version="", model="m-2025-06")
+        (tmp_path / ".checks").mkdir()
+
+        def leads() -> dict[str, str]:
+            return {one.lead: one.text for one in objections(Material((compare(run),), (run,)))}
+
+        check = made_check("openai:m", 0.9)
+        keep(dataclasses.replace(check, model="m-2025-01"), tmp_path)
+        assert "was checked, m-2025-01 answered" in leads()["Another model was checked."]
+        keep(dataclasses.replace(check, model="m-2025-06"), tmp_path)
+        assert "Another model was checked." not in leads()
+        keep(dataclasses.replace(check, model="m-2025-01"), tmp_path)  # later, of another model
+        assert "Another model was checked." not in leads()
 
 
 def test_ratings_of_several_versions_or_models_are_held_against_the_answer(tmp_path: Path):

@@ -11,6 +11,7 @@ from autointerp.stats.means import (
     exact_interval,
     mean,
     mean_difference,
+    mean_ends,
     median,
     missing_bounds,
     missing_bounds_superiority,
@@ -85,6 +86,23 @@ def test_near_the_ceiling_the_interval_covers_where_students_does_not():
         students += t.low is not None and t.low <= truth <= t.high
     assert held / 400 >= 0.94
     assert students / 400 < 0.8
+
+
+@pytest.mark.parametrize("mode", [2, 3, 4])
+def test_scores_on_one_middle_value_leave_room_for_others_that_so_few_may_lack(mode):
+    # 20 units hold none of a share of 16.8 % with probability 2.5 %; if that is all at one end …
+    found = mean([mode] * 20, scale=(1, 5))
+    assert found.low == pytest.approx(mode - 0.1684 * (mode - 1), abs=1e-3)
+    assert found.high == pytest.approx(mode + 0.1684 * (5 - mode), abs=1e-3)
+
+
+@pytest.mark.parametrize("at_the_end", [0.03, 0.08, 0.12, 0.2])
+def test_the_interval_covers_where_nearly_all_scores_are_one_middle_value(at_the_end):
+    rng = np.random.default_rng(0)
+    scores = np.where(rng.random((4000, 20)) < at_the_end, 5.0, 3.0)
+    low, high = mean_ends(scores, 0.025, (1, 5))
+    truth = 3 + 2 * at_the_end
+    assert ((low <= truth) & (truth <= high)).mean() > 0.93  # 0.78 without room for them
 
 
 def test_the_difference_of_means_on_a_scale_stays_within_its_gap():

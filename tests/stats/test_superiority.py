@@ -128,6 +128,19 @@ def test_complete_separation_has_an_interval_with_a_width():
     assert "above" in found.note
 
 
+def test_complete_separation_claims_no_more_than_its_units_can_show():
+    # If a share q of the first population lies under all of the second, P(superiority) is 1 - q,
+    # and 20 units hold none of it with probability (1 - q)^20: 2.5 % at q = 0.168.
+    found = superiority([5] * 20, [2] * 20)
+    assert found.low == pytest.approx(0.025 ** (1 / 20)) == pytest.approx(0.8316, abs=1e-4)
+    assert superiority([5] * 4, [2] * 20).low == pytest.approx(0.3976, abs=1e-4)
+    # One pair of 400 lost is no better evidence than none.
+    nearly = superiority([5] * 19 + [3], [2] * 19 + [4])
+    assert found.low == nearly.low < nearly.value < 1
+    mirrored = superiority([2] * 20, [5] * 20)
+    assert (mirrored.low, mirrored.high) == pytest.approx((0, 1 - found.low))
+
+
 def test_equal_ratings_leave_the_interval_and_every_test_undefined():
     same = [3, 3, 3], [3, 3]
     assert superiority(*same).value == 0.5
@@ -309,7 +322,7 @@ def test_holm_equals_statsmodels():
 def test_too_few_scores_are_refused_and_nan_is_not_a_score():
     with pytest.raises(TooFewRatings, match="0 scores"):
         superiority([], [1, 2])
-    with pytest.raises(TooFewRatings, match="1 scores where at least 2"):
+    with pytest.raises(TooFewRatings, match="1 score where at least 2"):
         brunner_munzel([1], [1, 2])
     with pytest.raises(ValueError, match="NaN"):
         superiority([1, math.nan], [2])

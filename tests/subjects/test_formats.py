@@ -218,6 +218,22 @@ def test_the_input_scale_of_a_training_is_put_into_any_format(tmp_path: Path) ->
     encodes(tmp_path / "b", scaled, Flags(input_scale=0.5))
 
 
+def test_a_decoder_that_dictionary_learnings_loader_would_scale_is_said(tmp_path: Path) -> None:
+    tensors = {**LINEAR, "bias": B_DEC}
+    dictionary(tmp_path / "long", "AutoEncoder", tensors)
+    (note,) = load_sae(tmp_path / "long").notes
+    assert note.startswith("its decoder vectors are not of length 1: activations are as stored")
+    decoder = tensors["decoder.weight"]  # [d_in, d_sae]
+    unit = {**tensors, "decoder.weight": decoder / decoder.norm(dim=0)}
+    dictionary(tmp_path / "unit", "AutoEncoder", unit)
+    assert load_sae(tmp_path / "unit").notes == ()
+    dictionary(tmp_path / "gated", "GatedAutoEncoder", {
+        "encoder.weight": LINEAR["encoder.weight"], "decoder.weight": decoder, "r_mag": B_ENC,
+        "mag_bias": B_ENC, "gate_bias": B_ENC, "decoder_bias": B_DEC,
+    })  # fmt: skip
+    assert load_sae(tmp_path / "gated").notes == ()  # which it loads as it is
+
+
 def test_a_weights_file_stands_for_its_folder(tmp_path: Path) -> None:
     assert load_sae(saelens(tmp_path / "a") / "sae_weights.safetensors").format == "saelens"
     assert load_sae(sparsify(tmp_path / "b") / "sae.safetensors").format == "sparsify"
@@ -330,7 +346,7 @@ def test_a_backup_of_dictionary_learning_is_scaled_as_it_would_have_been_saved(
     }  # fmt: skip
     torch.save(backup, tmp_path / "ae.pt")
     loaded = encodes(tmp_path, expected)
-    assert loaded.notes == ("a backup of a training that did not come to its end",)
+    assert loaded.notes[0] == "a backup of a training that did not come to its end"
     # Of a file that does not say that it is a backup it is not known whether it was folded.
     torch.save({"state_dict": state, "norm_factor": 4.0}, tmp_path / "ae.pt")
     with pytest.raises(SubjectError, match=r"norm_factor = 4\.0"):

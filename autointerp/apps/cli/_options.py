@@ -86,6 +86,23 @@ def _option(*names: str, **settings: Any) -> Any:
     return typer.Option(*names, **settings)
 
 
+BaseUrl = typing.Annotated[
+    str | None,
+    _option(
+        help="Address of a server that speaks the rater's protocol.",
+        show_default="the provider's",
+    ),
+]
+Structured = typing.Annotated[
+    str | None,
+    _option(
+        help="How to request a JSON reply: json_schema, tool or text; or choice: one token "
+        "of reply, read as the probabilities of a rubric's levels.",
+        show_default="what the server supports",
+    ),
+]
+
+
 @dataclass(frozen=True)
 class Output:
     """How much a command says while it works."""
@@ -102,13 +119,7 @@ class Output:
 class Asking:
     """How a rater is reached and asked."""
 
-    base_url: typing.Annotated[
-        str | None,
-        _option(
-            help="Address of a server that speaks the rater's protocol.",
-            show_default="the provider's",
-        ),
-    ] = None
+    base_url: BaseUrl = None
     budget_usd: typing.Annotated[
         float | None,
         _option(min=0, help="Most that the run may cost, in US dollars.", show_default="no limit"),
@@ -132,14 +143,7 @@ class Asking:
     max_output_tokens: typing.Annotated[
         int, _option(min=16, help="Maximum reply length in tokens.")
     ] = 1024
-    structured: typing.Annotated[
-        str | None,
-        _option(
-            help="How to request a JSON reply: json_schema, tool or text; or choice: one token "
-            "of reply, read as the probabilities of a rubric's levels.",
-            show_default="what the server supports",
-        ),
-    ] = None
+    structured: Structured = None
     effort: typing.Annotated[
         str | None,
         _option(help="Effort of a reasoning model, in its provider's terms."),

@@ -10,7 +10,7 @@ import typer
 from autointerp.apps.cli import _options, say
 from autointerp.apps.cli._options import Asking, Output, options
 from autointerp.errors import BadInput
-from autointerp.text import dollars, statuses_text
+from autointerp.text import count, dollars, statuses_text
 
 if TYPE_CHECKING:
     from autointerp.findings.checks import Auc, CheckResult
@@ -104,7 +104,7 @@ def _lines(result: CheckResult) -> list[tuple[str, str]]:
         (
             "moved by orders in the text",
             f"{number(result.injection_shift, '.0%')} of the way, obeyed by "
-            f"{number(result.injection_obeyed, '.0%')} of {result.injection_units} units",
+            f"{number(result.injection_obeyed, '.0%')} of {count(result.injection_units, 'unit')}",
         ),
         ("ratings", statuses_text(result.statuses)),
         ("cost", "unknown" if result.cost_usd is None else dollars(result.cost_usd)),

@@ -22,13 +22,7 @@ def command(
             show_default=False,
         ),
     ] = None,
-    base_url: Annotated[
-        str | None,
-        typer.Option(
-            help="Address of a server that speaks the rater's protocol.",
-            show_default="the provider's",
-        ),
-    ] = None,
+    base_url: _options.BaseUrl = None,
     timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds to wait for the server's reply.")
     ] = 30.0,

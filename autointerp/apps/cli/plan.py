@@ -60,7 +60,7 @@ def command(
             metavar="RUN|SWEEP.TOML",
             help="Write a plan into this run, before its first rating: what follows, --rubric, "
             "--alpha and --repeats. Of a sweep.toml, one plan for all that the file says; "
-            "--tokens, --base-url and --structured go with it.",
+            "--tokens, --base-url and --structured, as `rate` will be given them, go with it.",
             show_default=False,
         ),
     ] = None,
@@ -70,20 +70,8 @@ def command(
             help="With --write: who will rate; repeat it for several.", show_default="lexical"
         ),
     ] = None,
-    base_url: Annotated[
-        str | None,
-        typer.Option(
-            help="With --write: address of the rater's server, as `rate` will be given it.",
-            show_default="the provider's",
-        ),
-    ] = None,
-    structured: Annotated[
-        str | None,
-        typer.Option(
-            help="With --write: how `rate` will request replies; with choice it is another rater.",
-            show_default="what the server supports",
-        ),
-    ] = None,
+    base_url: _options.BaseUrl = None,
+    structured: _options.Structured = None,
     source: Annotated[
         list[str] | None,
         typer.Option(

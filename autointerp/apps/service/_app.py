@@ -25,6 +25,7 @@ from autointerp.apps.service._openapi import specification
 from autointerp.apps.service._snapshots import Snapshots
 from autointerp.apps.service._tokens import (
     DEFAULT_PORTS,
+    SERVICE,
     Tokens,
     in_ascii,
     is_whole_host,
@@ -178,39 +179,57 @@ class Server(uvicorn.Server):
 def serve(runs: Path, address: Address, say: Callable[[str], None]) -> None:
     """Serve until a signal comes; `say` gets the lines for the terminal, the address first.
 
-    Raises RunLocked if another server serves the folder, BadInput if the address is taken.
+    Raises RunLocked if another server serves the folder, BadInput if the address is taken, before
+    anything is made.
     """
-    folder = service_folder(runs)
-    lock = open_locked(folder / "server.lock")
+    try:
+        listening = _listen(address)
+    except BadInput:
+        if (runs / SERVICE).is_dir():
+            os.close(_lock(runs))
+        raise
+    with contextlib.closing(listening):
+        lock = _lock(runs)
+        try:
+            _serve(runs, address, listening, say)
+        finally:
+            os.close(lock)
+
+
+def _lock(runs: Path) -> int:
+    """Return the handle of the lock of who serves a folder. Raises RunLocked if another does."""
+    lock = open_locked(service_folder(runs) / "server.lock")
     if lock is None:
         raise RunLocked(
             f"another server serves {runs.absolute()}; stop it, or serve another folder: a run "
             "has one server"
         )
-    try:
-        listening = _listen(address)
-        write_address(runs, address.base_url)
-        service = service_at(runs, address)
-        _, token = service.tokens.issue("owner", label="serve", days=OWNER_DAYS)
-        config: dict[str, Any] = {
-            "log_level": "error",  # what strangers send amiss would fill the owner's terminal
-            "access_log": False,  # it would show tokens
-            "server_header": False,
-            "timeout_graceful_shutdown": GRACE_S,
-            "proxy_headers": bool(address.public_url),
-            # of a proxy on this machine; another's address is in the variable that uvicorn knows
-            "forwarded_allow_ips": os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1"),
-        }
-        app = build_app(service)
-        app.openapi()  # kept: made at the first request that needs it, it would hold up all others
-        server = Server(uvicorn.Config(gated(app), **config), service)
-        if address.warning:
-            say(f"warning: {address.warning}")
-        say(f"{address.base_url}/?token={token}")
-        say("this address is for you alone; Ctrl-C stops the server, and runs go on without it")
-        server.run(sockets=[listening])
-    finally:
-        os.close(lock)
+    return lock
+
+
+def _serve(
+    runs: Path, address: Address, listening: socket.socket, say: Callable[[str], None]
+) -> None:
+    write_address(runs, address.base_url)
+    service = service_at(runs, address)
+    _, token = service.tokens.issue("owner", label="serve", days=OWNER_DAYS)
+    config: dict[str, Any] = {
+        "log_level": "error",  # what strangers send amiss would fill the owner's terminal
+        "access_log": False,  # it would show tokens
+        "server_header": False,
+        "timeout_graceful_shutdown": GRACE_S,
+        "proxy_headers": bool(address.public_url),
+        # of a proxy on this machine; another's address is in the variable that uvicorn knows
+        "forwarded_allow_ips": os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1"),
+    }
+    app = build_app(service)
+    app.openapi()  # kept: made at the first request that needs it, it would hold up all others
+    server = Server(uvicorn.Config(gated(app), **config), service)
+    if address.warning:
+        say(f"warning: {address.warning}")
+    say(f"{address.base_url}/?token={token}")
+    say("this address is for you alone; Ctrl-C stops the server, and runs go on without it")
+    server.run(sockets=[listening])
 
 
 def _listen(address: Address) -> socket.socket:

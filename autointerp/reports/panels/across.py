@@ -47,7 +47,7 @@ def show(material: Material) -> list[Block]:
     for place, judged in enumerate(across.judged):
         if several:
             blocks.append(Heading(f"{judged.rater} on {judged.rubric}"))
-        blocks += judge_blocks(judged, f"-{place + 1}" if several else "")
+        blocks += judge_blocks(judged, f"-{place + 1}" if several else "", across.sweep_plans)
     left_out = [(judged.rater, out) for judged in across.judged for out in judged.left_out]
     left_out += [("", out) for out in across.left_out]
     if left_out:
@@ -105,8 +105,11 @@ def _level(judged: Judged) -> str:
     return percent(levels[0])
 
 
-def judge_blocks(judged: Judged, suffix: str = "") -> list[Block]:
-    """Return what one rater says across runs: cautions, a forest plot, tables."""
+def judge_blocks(judged: Judged, suffix: str = "", sweep_plans: Sequence[str] = ()) -> list[Block]:
+    """Return what one rater says across runs: cautions, a forest plot, tables.
+
+    `sweep_plans`: digests of plans that declare contrasts of these runs, and are not followed here.
+    """
     blocks: list[Block] = []
     for difference in judged.differences:
         if difference.weight == "caution":
@@ -126,7 +129,7 @@ def judge_blocks(judged: Judged, suffix: str = "") -> list[Block]:
         )
     if judged.contrasts:
         blocks.append(_table(judged, suffix))
-        blocks += _looks(judged)
+        blocks += _looks(judged, sweep_plans)
     blocks += [Prose(nested_text(nested), lead=_lead(nested)) for nested in judged.nested]
     if judged.nested:
         blocks.append(_nested_table(judged, suffix))
@@ -153,7 +156,7 @@ def judge_blocks(judged: Judged, suffix: str = "") -> list[Block]:
     return blocks
 
 
-def _looks(judged: Judged) -> list[Block]:
+def _looks(judged: Judged, sweep_plans: Sequence[str]) -> list[Block]:
     """Return which looks these are, who declared them, and what their intervals allow for."""
     readings = [contrast.reading for contrast in judged.contrasts]
     unrecorded = sum(not reading.recorded for reading in readings)
@@ -167,6 +170,12 @@ def _looks(judged: Judged) -> list[Block]:
             f"{len(elsewhere)} of them {'is' if len(elsewhere) == 1 else 'are'} declared by a "
             f"sweep's plan ({plans}), which adjusts p for all of its contrasts and not for those "
             "of this page: `autointerp sweep FILE --no-rate` reads them so."
+        )
+    elif sweep_plans:
+        plans = listed(digest[:DIGEST] for digest in sweep_plans)
+        sentences.append(
+            f"These runs are of a sweep whose plan ({plans}) declares a fixed n, which this page "
+            "does not wait for: `autointerp sweep FILE --no-rate` reads them by it."
         )
     if again:
         wide = max(reading.multiplier or 0 for reading in again)

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from autointerp.errors import RubricError, UnknownName
-from autointerp.findings.comparison import Comparison, awaited_raters
+from autointerp.findings.comparison import Comparison, awaited_raters, is_planned
 from autointerp.findings.density import LIKE
 from autointerp.findings.groups import Judgement
 from autointerp.findings.subject import STAND_FOR
@@ -310,13 +310,21 @@ def families_text(material: Material) -> str:
         if not contrasts:
             continue
         primary = sum(c.primary for c in contrasts)
+        planned = sum(
+            c.primary and c.holm_p is not None
+            for j in comparison.judgements
+            if is_planned(comparison.plan, j)
+            for c in j.contrasts
+        )
         of = f" of run '{comparison.run}'" if material.several_runs else ""
         awaited = len(awaited_raters(comparison.plan, comparison.judgements))
         to_come = f", {awaited} more of the plan" if awaited else ""
+        whose = "the plan's raters" if planned else "every rubric and rater"
+        beside = f", for raters beside the plan over all {primary}" if 0 < planned < primary else ""
         sentences.append(
-            f"Holm's adjustment (1979) runs over the {count(primary, 'primary test')}{of} "
-            f"({' against '.join(comparison.primary)}, every rubric and rater{to_come}) and, "
-            f"apart, over the {count(len(contrasts) - primary, 'other pair')}."
+            f"Holm's adjustment (1979) runs over the {count(planned or primary, 'primary test')}"
+            f"{of} ({' against '.join(comparison.primary)}, {whose}{to_come}){beside} and, apart, "
+            f"over the {count(len(contrasts) - primary, 'other pair')}."
         )
     return " ".join(sentences)
 

@@ -24,6 +24,7 @@ STATES = {
     "untold": "too few scores to tell",
     "design side": "on the design side",
     "other version": "of another version",
+    "other model": "of another model",
 }
 
 AGAINST = {

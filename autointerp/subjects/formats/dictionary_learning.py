@@ -126,6 +126,11 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
         scaled = {"b_enc", "b_dec", "b_gate", "threshold"} & parts.keys()
         parts |= {part: parts[part] * norm for part in scaled}
         notes.append("a backup of a training that did not come to its end")
+    if name == "AutoEncoder" and not _is_unit_length(parts["W_dec"]):
+        notes.append(
+            "its decoder vectors are not of length 1: activations are as stored, where "
+            "dictionary_learning's loader multiplies those of each latent by its vector's length"
+        )
     if name == "AutoEncoderTopK" and "threshold" in tensors:
         tensors["threshold"]  # of another way to encode, which is not the class's own
     if activation == "topk" or k is not None:
@@ -168,6 +173,12 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
         has_training=trainer.has_training,
         beside=() if file == folder / "ae.pt" else (file,),
     )
+
+
+def _is_unit_length(W_dec: torch.Tensor) -> bool:
+    """Return whether the rows of a decoder, [d_sae, d_out], have length 1."""
+    lengths = W_dec.float().norm(dim=1)
+    return bool(torch.allclose(lengths, torch.ones_like(lengths)))
 
 
 def _site(hook: str | None, layer: int | None, io: Any) -> str | None:

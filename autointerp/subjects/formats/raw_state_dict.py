@@ -74,6 +74,9 @@ LOG_THRESHOLDS = (
     "activation_function.log_threshold", "activation_function.log_jumprelu_threshold",
     "jumprelu.log_threshold",
 )  # fmt: skip
+# Of the configurations of bartbussmann/BatchTopK and matryoshka_sae: all of their classes take
+# b_dec from the input, but for JumpReLUSAE.
+BUSSMANNS = {"sae_type", "act_size", "n_batches_to_dead", "input_unit_norm", "top_k_aux"}
 # Files that say what the weights beside them are.
 BESIDE = (
     "cfg.json", "config.json", "hyperparams.json", "hparams.json", "args.json", "sae_config.json",
@@ -444,6 +447,8 @@ def _decoder_bias(
         "apply_b_dec_to_input", "subtract_b_dec", "apply_decoder_bias_to_pre_encoder",
         "subtract_decoder_bias", "use_pre_bias", "pre_encoder_bias",
     )  # fmt: skip
+    if said is None and config.values.keys() >= BUSSMANNS:
+        said = config.values["sae_type"] != "jumprelu"  # `use_pre_enc_bias=False` in sae.py
     has_bias = config.flag("use_decoder_bias", "decoder_bias")
     if has_bias and bias is None and pre is None:
         raise SubjectError(f"{config.path} says that there is a decoder bias; {path} has none")

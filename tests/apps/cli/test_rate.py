@@ -175,20 +175,24 @@ def test_a_batch_is_handed_over_waited_for_and_collected(
     rate: Any, server: LoopbackServer, command_line: Any, tiny_run_name: str
 ) -> None:
     server.batches_end = False
-    asked = ("--rater", "anthropic:m", "--base-url", server.anthropic_url)
+    asked = ("--rater", "anthropic:m", "--base-url", server.anthropic_url, "--price-in", 1,
+             "--price-out", 1)  # fmt: skip
     assert "submitted 28 calls in 1 batch;" in rate(*asked, "--batch").err
     told = " ".join(rate(*asked).err.split())
     (name,) = server.batches
     collects = f"`autointerp rate --resume --run {tiny_run_name}` collects them"
-    assert f"28 calls are in open batches ({name}): {collects}" in told
+    in_batches = rf"28 calls are in open batches \({name}; at most \$0\.\d+\): {collects}"
+    assert re.search(in_batches, told)
     assert "rated before" not in told  # nobody has yet
     assert "handed over" not in rate(*asked, "--batch").err
-    assert "about 0 of 28 items" in " ".join(rate(*asked, "--dry-run").err.split())
+    forecast = " ".join(rate(*asked, "--dry-run").err.split())
+    assert "about 0 of 28 items" in forecast
+    assert re.search(in_batches, forecast)
     assert not server.completions
     resume = ("rate", "--resume", "--run", tiny_run_name)
     assert "still open" in command_line(*resume).err
     server.batches_end = True
-    assert "28 ok" in command_line(*resume).err
+    assert re.search(r"collected 1 batch: 28 ok, \$0\.\d+", command_line(*resume).err)
     assert "nothing new, 28 rated before" in rate(*asked).err
 
 

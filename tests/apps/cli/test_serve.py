@@ -1,5 +1,6 @@
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,7 @@ def test_without_the_extra_one_line_says_how_to_install_it(
     assert "[serve]" in refused.err
 
 
-def test_a_port_that_is_taken_is_one_line(command_line: Callable):
+def test_a_port_that_is_taken_is_one_line_and_makes_nothing(command_line: Callable, own_runs: Path):
     import socket
 
     with socket.socket() as taken:
@@ -27,3 +28,4 @@ def test_a_port_that_is_taken_is_one_line(command_line: Callable):
         refused = command_line("serve", "--port", taken.getsockname()[1])
     assert refused.code == 2
     assert "give another --port" in refused.err
+    assert not (own_runs / ".service").exists()

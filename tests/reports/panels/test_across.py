@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from support.fabricate import add_all_scores, add_scores, fabricate_run
 from autointerp.findings.across import across_runs
 from autointerp.findings.comparison import compare
 from autointerp.findings.looks import Declared
+from autointerp.findings.sweep_plan import SweepPlan, declare_sweep
 from autointerp.pipeline.looks import with_looks_across
 from autointerp.reports.against import objections
 from autointerp.reports.page import title
@@ -198,6 +200,26 @@ def test_from_the_second_look_across_runs_on_it_says_what_holds_at_all_looks(tmp
     # The two looks across runs stand once each, with the runs whose ledgers hold them.
     both = [row for row in ledger.rows if row[0] == "a, b"]
     assert [row[1] for row in both] == ["1", "2"]
+
+
+def test_a_sweeps_plan_is_named_before_any_look_that_it_declares(tmp_path: Path):
+    make_run(tmp_path, "sw.a", {"features": HIGH})
+    make_run(tmp_path, "sw.b", {"features": LOW})
+    with open_run("sw.a", folder=tmp_path) as a, open_run("sw.b", folder=tmp_path) as b:
+        comparisons, opened = [compare(a), compare(b)], [a, b]
+
+        def said() -> str:
+            made = across_runs(comparisons, opened)
+            return text_of(Material(tuple(comparisons), tuple(opened), across=made))
+
+        assert "a sweep whose plan" not in said()
+        of_one = {"sw.a": "1", "sw.c": "3"}
+        plan = SweepPlan("other", (), "a", "model:a", "r", "d", 50, 10, 0, of_one)
+        declare_sweep(plan, tmp_path, ())
+        assert "a sweep whose plan" not in said()
+        plan = replace(plan, name="sw", settings={**of_one, "sw.b": "2"})
+        digest = declare_sweep(plan, tmp_path, ()).digest[:12]
+        assert f"of a sweep whose plan ({digest}) declares a fixed n" in said()
 
 
 def test_what_a_sweeps_plan_declares_is_said_to_be_so_by_a_report_of_its_runs(tmp_path: Path):

@@ -279,6 +279,8 @@ BUSSMANN = {
     "bandwidth": 0.001, "hook_point": "blocks.8.hook_resid_pre", "n_batches_to_dead": 5,
 }  # fmt: skip
 CENTRED = relu((normalised(X) - B_DEC) @ W_ENC + B_ENC)
+NOT_CENTRED = relu(normalised(X) @ W_ENC + B_ENC)
+PLAIN_RAISED = NOT_CENTRED * (RAISED.exp() < NOT_CENTRED)
 
 
 @pytest.mark.parametrize(
@@ -286,25 +288,25 @@ CENTRED = relu((normalised(X) - B_DEC) @ W_ENC + B_ENC)
     [
         ("vanilla", {}, CENTRED, None),
         ("topk", {}, top(CENTRED, 3), 3),
-        ("jumprelu", {"jumprelu.log_threshold": RAISED}, CENTRED * (RAISED.exp() < CENTRED), None),
+        ("jumprelu", {"jumprelu.log_threshold": RAISED}, PLAIN_RAISED, None),
         ("batch-topk", {"threshold": torch.tensor(0.7)}, CENTRED * (CENTRED > 0.7), 3),
         ("global-matryoshka-topk", {"threshold": torch.tensor(0.7)}, CENTRED * (CENTRED > 0.7), 3),
     ],
 )
-def test_bussmanns_types_normalise_each_input_where_their_configuration_says_so(
+def test_bussmanns_types_say_what_is_taken_from_the_input_and_normalise_where_told(
     kind: str, tensors: dict[str, Any], expected: torch.Tensor, l0: float | None, tmp_path: Path
 ) -> None:
     path = beside(
         written(tmp_path / "sae.pt", {**PLAIN, **tensors}),
         "config.json", **BUSSMANN, sae_type=kind,
     )  # fmt: skip
-    loaded = encodes(path, expected, Flags(subtract_b_dec=True))
+    loaded = encodes(path, expected)
     found = (loaded.site, loaded.model, loaded.context_size, loaded.l0)
     assert found == ("layers.8.input", "gpt2-small", 128, l0)
     assert loaded.notes == ()
     beside(path, "config.json", **BUSSMANN | {"act_size": 8}, sae_type=kind)
     with pytest.raises(SubjectError, match="says act_size 8, the tensors have 6"):
-        load_sae(path, flags=Flags(subtract_b_dec=True))
+        load_sae(path)
 
 
 def test_a_batchtopk_without_a_threshold_is_a_topk_with_a_note(tmp_path: Path) -> None:
