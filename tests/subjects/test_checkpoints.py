@@ -214,6 +214,7 @@ def test_what_is_compiled_or_spread_is_known_and_read_as_what_is_inside():
         def __init__(self, inner: nn.Module) -> None:
             super().__init__()
             self._orig_mod = inner
+            inner._is_torch_compile = True
 
     class TopK(Bare):
         def encode(self, x):
@@ -223,6 +224,29 @@ def test_what_is_compiled_or_spread_is_known_and_read_as_what_is_inside():
     alone, spread = read_checkpoint(TopK()), read_checkpoint(nn.DataParallel(Compiled(TopK())))
     assert type(spread.sae) is TopK  # not its weights alone, which would be read as a ReLU SAE's
     assert spread.digest == alone.digest
+
+
+def test_buffers_that_are_not_saved_are_among_what_an_object_is_known_by():
+    class Jump(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.W = nn.Parameter(torch.eye(4))
+            self.register_buffer("threshold", torch.ones(4), persistent=False)
+
+        def encode(self, x):
+            return x @ self.W * (x @ self.W > self.threshold)
+
+    class Wrapper:
+        def __init__(self):
+            self.inner = Jump()
+            self.encode = self.inner.encode
+
+    for sae, buffers in ((one := Jump(), one), (two := Wrapper(), two.inner)):
+        before = read_checkpoint(sae).digest
+        buffers.threshold += 1
+        assert read_checkpoint(sae).digest != before
+        buffers.threshold -= 1
+        assert read_checkpoint(sae).digest == before
 
 
 def test_a_model_is_known_by_its_weights_large_tensors_included():
