@@ -290,3 +290,24 @@ def test_a_reconstruction_takes_what_encode_gives():
     assert AdaptedEncoder(Sparse()).undecoded == ""
     assert "Two.decode does not take what encode gives" in AdaptedEncoder(Two()).undecoded
     assert AdaptedEncoder(Silent()).undecoded == "Silent has no method `decode`"
+
+
+def test_inputs_are_in_the_precision_of_weights_wherever_an_object_holds_them():
+    class Held(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("W", torch.eye(4).bfloat16())
+
+        def encode(self, x):
+            return (x @ self.W).relu()
+
+    class Wrapper:
+        def __init__(self):
+            self.inner = Held()
+
+        def encode(self, x):
+            return self.inner.encode(x)
+
+    x = torch.tensor([[1.0, -2.0, 0.5, 3.0]])
+    for sae in (Held(), Wrapper()):
+        assert torch.equal(AdaptedEncoder(sae, d_in=4).encode(x), x.relu())
