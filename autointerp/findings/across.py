@@ -265,7 +265,8 @@ class _Shown:
     """What a rater was shown of the studied units of a run.
 
     Attributes:
-        kind: `shown` for what the rubric shows, `all` for every context.
+        kind: `shown` for what the rubric shows, `all` for every context; empty where no unit has a
+            score.
         contexts, usual_contexts: Of an item, at most and in the median.
         tokens: Of a context, at most.
         models: As the provider returned them.
@@ -459,8 +460,12 @@ def _judged(
     left_out: list[LeftOut] = []
     used = dict(of_judge)
     for run, of_run in of_judge.items():
+        why = ""
         if fails := of_run.judgement.fails:
             why = f"{first.rater} in run '{run}' is no evidence: {fails}"
+        elif not of_run.shown.kind:
+            why = f"no unit of run '{run}' has a score by {first.rater}"
+        if why:
             left_out.append(LeftOut((run,), why))
             del used[run]
     differences = list(_differences(used))

@@ -511,6 +511,7 @@ def _harvest(
         for name in lacking:
             keep_record(opened[name], parts[name], subjects[name])
         total, exact = tokens_of_pass(first, subjects[lacking[0]])
+        spliced = asked.loss_tokens if total is None else min(total, asked.loss_tokens)
         with _with_caches(asked, subjects, opened, cache, on) as keeping:
             members = [
                 Member(
@@ -526,6 +527,7 @@ def _harvest(
                 asked.loss_tokens,
                 lambda label, tokens: on(Harvesting(label, tokens, total, exact)),
                 lambda text: on(Note(text)),
+                lambda label, tokens: on(Harvesting(label, tokens, spliced, exact)),
             )
     except BadInput:
         for run in new:

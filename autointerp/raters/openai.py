@@ -249,7 +249,8 @@ class OpenAIRater(ServedRaterBase):
             return {"code": "safety", "message": f"the prompt was blocked: {reason}"}
         choices = content.get("choices")
         choice = mapping(choices[0]) if isinstance(choices, list) and choices else {}
-        return content.get("error") or choice.get("error")
+        whole = content if content.get("object") == "error" else None  # vLLM's, FastChat's
+        return content.get("error") or choice.get("error") or whole
 
     # ------------------------------------------------------------------------- batches
 

@@ -95,6 +95,7 @@ def _font() -> FT2Font:
 MARK_LETTERS = 7  # as wide as a legend's mark with the gaps round it
 LETTER = 0.6  # width of a letter by its size
 HEADLINE_LETTERS, HEADLINE_IN = 9.2, 0.22  # letters an inch of a headline, and a line's height
+BENEATH_LETTERS, BENEATH_IN = 14.0, 0.16  # the same of what stands beneath
 
 
 def sheet(width: float, height: float) -> Figure:
@@ -103,15 +104,17 @@ def sheet(width: float, height: float) -> Figure:
 
 
 def headline(figure: Figure, text: str, beneath: str = "") -> None:
-    """Write the finding over the picture, in as many lines as it takes, and what it rests on
-    under that."""
+    """Write the finding over the picture and what it rests on under that, each in as many lines
+    as it takes."""
     width, height = figure.get_size_inches()
     lines = textwrap.wrap(text, int(HEADLINE_LETTERS * width))
-    if len(lines) > 1:
-        figure.set_size_inches(width, height + HEADLINE_IN * (len(lines) - 1))
+    under = textwrap.wrap(beneath, int(BENEATH_LETTERS * width), break_on_hyphens=False)
+    more = HEADLINE_IN * max(0, len(lines) - 1) + BENEATH_IN * max(0, len(under) - 1)
+    if more:
+        figure.set_size_inches(width, height + more)
     figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=12.5, fontweight="bold")
-    if beneath:
-        figure.supxlabel(beneath, x=0.01, ha="left", fontsize=8.5, color=MUTED)
+    if under:
+        figure.supxlabel("\n".join(under), x=0.01, ha="left", fontsize=8.5, color=MUTED)
 
 
 def shortened(name: str, most: int) -> str:

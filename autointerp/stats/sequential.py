@@ -316,9 +316,13 @@ def narrow_enough(interval: Statistic, half_width: float) -> Stop:
     if interval.low is None or interval.high is None:
         return Stop(False, interval.note)
     half = (interval.high - interval.low) / 2
-    if half * math.sqrt(1 + 1 / fewest) <= half_width:
+    allowed = half_width / math.sqrt(1 + 1 / fewest)
+    if half <= allowed:
         return Stop(True, f"half-width {half:.3f}, at most {half_width:g}")
-    return Stop(False, f"half-width {half:.3f}, above {half_width:g}")
+    if half <= half_width:
+        units = count(fewest, "unit")
+        return Stop(False, f"half-width {half:.4f}; with {units} a source at most {allowed:.4f}")
+    return Stop(False, f"half-width {half:.4f}, above {half_width:g}")
 
 
 def sign_is_clear(interval: Statistic) -> Stop:

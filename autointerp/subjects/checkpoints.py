@@ -34,7 +34,8 @@ COUNTED = re.compile(
     r"_*((\w+_)?(step|epoch|calls|seen|so_far)|((call|forward|step|batch|token)_)?count(er)?)"
 )
 KEPT = re.compile(r"_*(last_\w+|(\w+_)?(loss|device))")
-OF_TORCH = frozenset(vars(torch.nn.Module()))  # `training`, and what hooks leave
+# `training`, what hooks leave, and what `torch.compile` writes on a module that it compiles.
+OF_TORCH = frozenset({*vars(torch.nn.Module()), "_is_torch_compile"})
 MORE_PARTS = ("threshold", "log_threshold", "b_gate", "r_mag", "b_mag", "W_skip", "k")
 
 
@@ -183,11 +184,11 @@ def _digest_of_weights(sae: Any) -> str:
     """
     weights: dict[str, Any] = {}
     if isinstance(sae, torch.nn.Module):
-        weights |= sae.state_dict()
+        weights |= _state_of(sae)
     else:
         for name, part in getattr(sae, "__dict__", {}).items():
             if isinstance(part, torch.nn.Module):
-                weights |= {f"{name}.{inner}": value for inner, value in part.state_dict().items()}
+                weights |= {f"{name}.{inner}": value for inner, value in _state_of(part).items()}
             else:
                 weights[name] = part
     tensors = {name: value for name, value in weights.items() if torch.is_tensor(value)}
@@ -202,6 +203,11 @@ def _digest_of_weights(sae: Any) -> str:
     else:
         settings = dict(_plain_attributes(sae))
     return hashlib.sha256(f"{digest} {settings}".encode()).hexdigest()
+
+
+def _state_of(module: torch.nn.Module) -> dict[str, Any]:
+    """Return a module's state, with the buffers that it does not save: `encode` reads them, too."""
+    return {**dict(module.named_buffers()), **module.state_dict()}
 
 
 def _plain_attributes(sae: Any) -> Iterator[tuple[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,7 @@ from autointerp.units.sources import load_source
 from autointerp.units.stream import calibrate
 
 CHECKED_TOKENS = 4096  # of the calibration, on which the SAE is held against its files
+_MEASURING = threading.RLock()  # held by the thread that measures
 Tokens = Any  # a tensor or array [rows, tokens], or a sequence of those of one dimension
 
 
@@ -301,31 +303,34 @@ def left_as_found(model: Any, sae: Any) -> Iterator[None]:
     """Put back training mode and gradients of a model, hooked or not, and of an SAE's modules, and
     the state of global generators of random numbers; autocast is off meanwhile.
 
-    What is measured is then the same within a training loop and outside of it.
+    What is measured is then the same within a training loop and outside of it. One thread at a time
+    measures: the hooks of two would catch each other's activations, and what the second found and
+    put back would be the modes of the first.
     """
-    held = getattr(sae, "__dict__", {}).values()  # of a wrapper that is no module itself
-    whole = model.model if isinstance(model, HookedLanguageModel) else model
-    objects = [one for one in (whole, sae, *held) if isinstance(one, torch.nn.Module)]
-    modules = [module for one in objects for module in one.modules()]
-    modes = [(module, module.training) for module in modules]
-    gradients = [(p, p.requires_grad) for module in modules for p in module.parameters(False)]
-    on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
-    state = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    state_gpu = torch.cuda.get_rng_state_all() if on_gpu else []
-    try:
-        for one in objects:
-            one.eval()
-        with contextlib.ExitStack() as stack:
-            for kind in ("cpu", "cuda") if on_gpu else ("cpu",):
-                stack.enter_context(torch.autocast(kind, enabled=False))
-            yield
-    finally:
-        random.setstate(state[0])
-        np.random.set_state(state[1])
-        torch.set_rng_state(state[2])
-        if on_gpu:
-            torch.cuda.set_rng_state_all(state_gpu)
-        for module, mode in modes:
-            module.training = mode
-        for parameter, wants in gradients:
-            parameter.requires_grad_(wants)
+    with _MEASURING:
+        held = getattr(sae, "__dict__", {}).values()  # of a wrapper that is no module itself
+        whole = model.model if isinstance(model, HookedLanguageModel) else model
+        objects = [one for one in (whole, sae, *held) if isinstance(one, torch.nn.Module)]
+        modules = [module for one in objects for module in one.modules()]
+        modes = [(module, module.training) for module in modules]
+        gradients = [(p, p.requires_grad) for module in modules for p in module.parameters(False)]
+        on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
+        state = random.getstate(), np.random.get_state(), torch.get_rng_state()
+        state_gpu = torch.cuda.get_rng_state_all() if on_gpu else []
+        try:
+            for one in objects:
+                one.eval()
+            with contextlib.ExitStack() as stack:
+                for kind in ("cpu", "cuda") if on_gpu else ("cpu",):
+                    stack.enter_context(torch.autocast(kind, enabled=False))
+                yield
+        finally:
+            random.setstate(state[0])
+            np.random.set_state(state[1])
+            torch.set_rng_state(state[2])
+            if on_gpu:
+                torch.cuda.set_rng_state_all(state_gpu)
+            for module, mode in modes:
+                module.training = mode
+            for parameter, wants in gradients:
+                parameter.requires_grad_(wants)

@@ -455,8 +455,9 @@ def next_units(
             f"{outcomes[name]} {name}" for name in ("dead", "ultralow", "dense") if outcomes[name]
         )
         option, eligible = _option(name), outcomes["eligible"]
+        of_rule = "" if kind_of(name).is_control else f" (with a stopping rule --max-n {eligible})"
         remedies = {
-            f"ask for {option} {eligible}": eligible,
+            f"ask for {option} {eligible}{of_rule}": eligible,
             "lower sample.min_density": outcomes["ultralow"],
             "raise sample.max_density": outcomes["dense"],
             "read more text": outcomes["dead"],

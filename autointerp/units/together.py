@@ -86,14 +86,15 @@ def draw_together(
     loss_tokens: int,
     progress: Report = lambda label, tokens: None,
     tell: Tell = lambda text: None,
+    splicing: Report = lambda label, tokens: None,
 ) -> None:
     """Harvest what the members' runs lack, all of them in each reading of the corpus.
 
     Members that lack nothing are not read again. The SAEs' figures come from the first reading;
     the loss that splicing recovers from one of `loss_tokens` tokens, which is made again for an SAE
-    whose loss is of others. Stopped, the next call goes on from the last shard. A source that has
-    fewer units than are wanted, as an SAE of which many latents are dead, gives those that it has,
-    which goes to `tell`.
+    whose loss is of others; `splicing` hears how far that is. Stopped, the next call goes on from
+    the last shard. A source that has fewer units than are wanted, as an SAE of which many latents
+    are dead, gives those that it has, which goes to `tell`.
 
     Raises BadInput where members do not read the same windows, CorpusError if all documents of a
     new run fall into one split.
@@ -139,7 +140,7 @@ def draw_together(
             {str(n): member.subject for n, member in spliced.items()},
             settings,
             loss_tokens,
-            lambda tokens: progress(label, tokens),
+            lambda tokens: splicing(label, tokens),
         )
     for number, member in respliced.items():
         figures = stored_figures(member.run)

@@ -299,6 +299,17 @@ def test_a_rater_whose_controls_fail_in_a_run_is_left_out_there(tmp_path: Path):
     assert "controls" in judged.left_out[0].why
 
 
+def test_a_run_of_which_no_unit_has_a_score_is_left_out_for_that(tmp_path: Path):
+    runs = {name: {"features": HIGH} for name in "abc"}
+    with made(tmp_path, runs) as (comparisons, opened):
+        opened[1].connection.execute("UPDATE rating SET status = 'failed', score = NULL")
+        comparisons[1] = compare(opened[1])
+        (judged,) = across_runs(comparisons, opened).judged
+    assert [(c.first.name, c.second.name) for c in judged.contrasts] == [("a", "c")]
+    (out,) = judged.left_out
+    assert (out.runs, out.why) == (("b",), "no unit of run 'b' has a score by model:a")
+
+
 def test_another_corpus_is_a_caution_and_another_site_a_subject(tmp_path: Path):
     runs = {"a": {"features": HIGH}, "b": {"neurons": LOW}}
     with made(tmp_path, runs) as (comparisons, opened):

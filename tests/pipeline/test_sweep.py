@@ -16,6 +16,7 @@ from autointerp.findings import sweep as sweep_module
 from autointerp.findings.looks import looks_of
 from autointerp.findings.sweep import sweep_findings
 from autointerp.findings.sweep_plan import SweepPlan, plan_path
+from autointerp.pipeline.events import Harvesting
 from autointerp.pipeline.sweep import as_text, forecast_sweep, sweep, write_sweep_plan
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.raters import RaterOptions, load_rater
@@ -439,7 +440,10 @@ def test_a_loss_that_was_not_asked_for_is_measured_once_it_is_asked_for(
     ]
     assert forecast_sweep(file, runs=runs).spliced == 0
     file.write_text(text.replace("loss_tokens = 2000", "loss_tokens = 1000"))
-    fewer = sweep(file, page=False, runs=runs)
+    told = []
+    fewer = sweep(file, page=False, runs=runs, on=told.append)
+    read = [event for event in told if isinstance(event, Harvesting)]
+    assert (read[-1].tokens, read[-1].total) == (1000, 1000)
     for one, other in zip(fewer.sweep.results, first.sweep.results, strict=True):
         assert one.figures.loss_recovered.n[0] < other.figures.loss_recovered.n[0]
         assert one.figures.l0 == other.figures.l0

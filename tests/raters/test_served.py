@@ -513,6 +513,15 @@ def test_an_error_with_status_200_keeps_its_words_and_its_code_decides(provider:
             ask(make(provider, server, structured="json_schema"))
 
 
+def test_an_object_that_is_itself_an_error_is_an_error() -> None:
+    body = {"object": "error", "message": "engine died", "type": "InternalServerError", "code": 500}
+    with LoopbackServer() as server:
+        server.faults.append(Fault(raw=json.dumps(body).encode()))
+        with pytest.raises(AttemptFailed, match="engine died") as failed:
+            ask(make("openai", server, structured="json_schema"))
+    assert failed.value.transient
+
+
 def test_an_error_in_the_choice_is_an_error() -> None:
     body = json.loads(chat_body(content=""))
     body["choices"][0] |= {"finish_reason": "error", "error": {"code": 502, "message": "upstream"}}

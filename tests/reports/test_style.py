@@ -5,6 +5,7 @@ from itertools import combinations
 from autointerp.reports.style import (
     LABEL_PLACES,
     drawn_svg,
+    headline,
     house_style,
     laid_out,
     legend_columns,
@@ -33,6 +34,16 @@ def test_labels_of_points_that_lie_together_do_not_overlap_and_stay_within_the_a
         assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
         assert all(axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1 for box in boxes)
         assert labels[-1].get_position() == LABEL_PLACES[0]  # where there is room, as ever
+
+
+def test_what_stands_beneath_a_picture_stays_within_it():
+    figure = sheet(10, 3)
+    figure.subplots()
+    headline(figure, "", "runs " + ", ".join(f"sweep.topk-{number}" for number in range(24)))
+    figure.draw_without_rendering()
+    (beneath,) = [text for text in figure.texts if text.get_text().startswith("runs")]
+    assert beneath.get_window_extent().x1 <= figure.bbox.x1
+    assert beneath.get_window_extent().y0 >= 0
 
 
 def test_a_long_name_keeps_both_ends_and_a_short_one_all_of_it():

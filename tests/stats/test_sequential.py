@@ -119,7 +119,10 @@ def test_no_look_before_twenty_units_a_source_may_stop():
 def test_rules_stop_when_their_word_is_kept():
     assert sign_is_clear(an_interval(0.2, 0.4, 50)).stop
     assert not sign_is_clear(an_interval(0.4, 0.6, 50)).stop
-    assert not narrow_enough(an_interval(0.4, 0.6, 50), 0.1).stop  # a unit is held back
+    held_back = narrow_enough(an_interval(0.4, 0.6, 50), 0.1)
+    assert not held_back.stop
+    assert held_back.why == "half-width 0.1000; with 50 units a source at most 0.0990"
+    assert narrow_enough(an_interval(0.4, 0.6006, 50), 0.1).why == "half-width 0.1003, above 0.1"
     assert narrow_enough(an_interval(0.41, 0.59, 50), 0.1).stop
     undefined = Statistic(0.5, None, None, (30, 30), "", note="every rating is the same value")
     assert narrow_enough(undefined, 0.1).why == "every rating is the same value"

@@ -214,6 +214,7 @@ def test_what_is_compiled_or_spread_is_known_and_read_as_what_is_inside():
         def __init__(self, inner: nn.Module) -> None:
             super().__init__()
             self._orig_mod = inner
+            inner._is_torch_compile = True
 
     class TopK(Bare):
         def encode(self, x):
@@ -223,6 +224,29 @@ def test_what_is_compiled_or_spread_is_known_and_read_as_what_is_inside():
     alone, spread = read_checkpoint(TopK()), read_checkpoint(nn.DataParallel(Compiled(TopK())))
     assert type(spread.sae) is TopK  # not its weights alone, which would be read as a ReLU SAE's
     assert spread.digest == alone.digest
+
+
+def test_buffers_that_are_not_saved_are_among_what_an_object_is_known_by():
+    class Jump(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.W = nn.Parameter(torch.eye(4))
+            self.register_buffer("threshold", torch.ones(4), persistent=False)
+
+        def encode(self, x):
+            return x @ self.W * (x @ self.W > self.threshold)
+
+    class Wrapper:
+        def __init__(self):
+            self.inner = Jump()
+            self.encode = self.inner.encode
+
+    for sae, buffers in ((one := Jump(), one), (two := Wrapper(), two.inner)):
+        before = read_checkpoint(sae).digest
+        buffers.threshold += 1
+        assert read_checkpoint(sae).digest != before
+        buffers.threshold -= 1
+        assert read_checkpoint(sae).digest == before
 
 
 def test_a_model_is_known_by_its_weights_large_tensors_included():
@@ -266,3 +290,24 @@ def test_a_reconstruction_takes_what_encode_gives():
     assert AdaptedEncoder(Sparse()).undecoded == ""
     assert "Two.decode does not take what encode gives" in AdaptedEncoder(Two()).undecoded
     assert AdaptedEncoder(Silent()).undecoded == "Silent has no method `decode`"
+
+
+def test_inputs_are_in_the_precision_of_weights_wherever_an_object_holds_them():
+    class Held(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("W", torch.eye(4).bfloat16())
+
+        def encode(self, x):
+            return (x @ self.W).relu()
+
+    class Wrapper:
+        def __init__(self):
+            self.inner = Held()
+
+        def encode(self, x):
+            return self.inner.encode(x)
+
+    x = torch.tensor([[1.0, -2.0, 0.5, 3.0]])
+    for sae in (Held(), Wrapper()):
+        assert torch.equal(AdaptedEncoder(sae, d_in=4).encode(x), x.relu())

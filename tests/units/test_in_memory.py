@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -20,6 +21,7 @@ from autointerp.records import HarvestedUnit
 from autointerp.settings import HarvestSettings
 from autointerp.subjects.autoencoder import SparseAutoencoder
 from autointerp.subjects.language_model import HookedLanguageModel
+from autointerp.units.in_memory import left_as_found
 
 SETTINGS = HarvestSettings(top=4, intervals=4, per_interval=2, random=6, each_side=3, rows=16)
 LATENTS = 48
@@ -305,6 +307,24 @@ def test_a_model_in_training_and_its_sae_are_left_as_they_were(kind: str):
     assert {name: p.requires_grad for name, p in model.named_parameters()} == before
     assert all(p.requires_grad for p in sae.parameters())
     assert all(t.startswith("<") for u in units for c in u.contexts for t in c.tokens)
+
+
+def test_a_thread_that_measures_waits_until_another_has_put_back_what_it_found():
+    model = built("gpt2").train()
+    found = []
+
+    def measure() -> None:
+        with left_as_found(model, None):
+            found.append(model.training)
+
+    with left_as_found(model, None):
+        other = threading.Thread(target=measure)
+        other.start()
+        other.join(0.1)
+        assert not found
+    other.join()
+    assert found == [False]
+    assert model.training
 
 
 def test_an_encode_that_works_in_place_changes_what_nobody_else_reads():

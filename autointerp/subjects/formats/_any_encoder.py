@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any
 
 import torch
@@ -199,7 +200,7 @@ class AdaptedEncoder:
 
         A copy, since an `encode` may work in place, and other units are read from the same inputs.
         """
-        weight = next(iter(_tensors(self.wrapped)), None)
+        weight = _weight(self.wrapped)
         return x.clone() if weight is None else x.to(weight.device, weight.dtype, copy=True)
 
     def to(self, device: str) -> AdaptedEncoder:
@@ -230,11 +231,15 @@ def _pair(out: Any) -> tuple[Tensor, Tensor] | None:
     return None
 
 
-def _tensors(wrapped: Any) -> list[Tensor]:
-    if isinstance(wrapped, torch.nn.Module):
-        return [p.data for p in wrapped.parameters() if p.is_floating_point()][:1]
-    held = getattr(wrapped, "__dict__", {}).values()
-    return [v.data for v in held if torch.is_tensor(v) and v.is_floating_point()][:1]
+def _weight(wrapped: Any) -> Tensor | None:
+    """Return the first weight of an object: a parameter, else a buffer, its own or those of the
+    modules that it holds, or a plain tensor; None if it has none."""
+    held = (wrapped, *getattr(wrapped, "__dict__", {}).values())
+    tensors = chain.from_iterable(
+        chain(one.parameters(), one.buffers()) if isinstance(one, torch.nn.Module) else (one,)
+        for one in held
+    )
+    return next((one for one in tensors if torch.is_tensor(one) and one.is_floating_point()), None)
 
 
 def _check_mode(wrapped: Any) -> None:

@@ -316,7 +316,11 @@ def test_bad_input_is_one_line_that_names_the_value_and_exits_with_2(
     ("n", "told"),
     [
         (65, "--n 65: source 'features' of subject '.*' has only 64 units"),
-        (64, r"--n 64: only 60 of 64 features pass the density filter \(4 dead\); ask for --n 60"),
+        (
+            64,
+            r"--n 64: only 60 of 64 features pass the density filter \(4 dead\); ask for --n 60 "
+            r"\(with a stopping rule --max-n 60\)",
+        ),
     ],
 )
 def test_more_units_than_there_are_say_how_many_there_are(rate: Call, n: int, told: str):
