@@ -9,16 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from autointerp.errors import BadInput, TooFewRatings, UnknownName
 from autointerp.findings.comparison import NO_POOLED_TEST, Comparison
+from autointerp.findings.conditions import (
+    Difference,
+    Held,
+    differing,
+    evidence_of,
+    refusal,
+)
 from autointerp.findings.groups import (
     PERMUTATIONS,
     Group,
-    Judgement,
     Scale,
     at_like_density,
     fine_test,
@@ -33,7 +39,6 @@ from autointerp.findings.looks import (
     take_look_across,
 )
 from autointerp.findings.plan import PRIMARY
-from autointerp.findings.subject import STAND_FOR
 from autointerp.findings.sweep_plan import plans_of_runs
 from autointerp.stats.decision import EQUIVALENT, Decision, decide
 from autointerp.stats.density import DensityAdjusted
@@ -56,36 +61,6 @@ from autointerp.stats.superiority import (
 )
 from autointerp.stats.van_elteren import Combined
 from autointerp.store.run import Run
-from autointerp.text import count
-
-Weight = Literal["subject", "caution", "refusal"]
-
-ENOUGH_ALIKE = 0.1  # relative difference in contexts shown that is no difference in evidence
-NOBODY = "human"  # a person without a name
-CORPUS = ("corpus", "corpus_field", "corpus_separator", "corpus_seed")
-LABELS = {
-    "corpus_field": "field ",
-    "corpus_separator": "separator ",
-    "corpus_seed": "seed ",
-    "revision": "revision ",
-}
-OWN = "the model's own"
-
-
-@dataclass(frozen=True)
-class Difference:
-    """What is not the same in all runs that are compared.
-
-    Attributes:
-        weight: `subject`: what is studied differs, which may be why one compares; `caution`:
-            scores may differ for it; `refusal`: scores of these runs are not compared.
-        what: In a few words.
-        by_run: Its value in each run.
-    """
-
-    weight: Weight
-    what: str
-    by_run: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -250,35 +225,6 @@ class AcrossRuns:
         return values
 
 
-@dataclass(frozen=True)
-class _Held:
-    """A run that the rater rated: its judgement, and what was shown."""
-
-    judgement: Judgement
-    comparison: Comparison
-    shown: _Shown
-    run: Run
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """What a rater was shown of the studied units of a run.
-
-    Attributes:
-        kind: `shown` for what the rubric shows, `all` for every context; empty where no unit has a
-            score.
-        contexts, usual_contexts: Of an item, at most and in the median.
-        tokens: Of a context, at most.
-        models: As the provider returned them.
-    """
-
-    kind: str
-    contexts: int
-    usual_contexts: float
-    tokens: int
-    models: tuple[str, ...]
-
-
 def across_runs(
     comparisons: Sequence[Comparison],
     runs: Sequence[Run],
@@ -308,12 +254,12 @@ def across_runs(
     checked = _groups(names, groups or {})
     _require_seeds(comparisons, checked)
     opened = dict(zip(names, runs, strict=True))
-    held: dict[tuple[str, str], dict[str, _Held]] = {}
+    held: dict[tuple[str, str], dict[str, Held]] = {}
     for comparison in comparisons:
         for judgement in comparison.judgements:
-            shown = _shown(opened[comparison.run], judgement)
+            shown = evidence_of(opened[comparison.run], judgement)
             of_judge = held.setdefault((judgement.rubric_digest, judgement.rater), {})
-            of_judge[comparison.run] = _Held(judgement, comparison, shown, opened[comparison.run])
+            of_judge[comparison.run] = Held(judgement, comparison, shown, opened[comparison.run])
     unrecorded: list[Look] = []
     family = sum(map(_most_contrasts, held.values()))
     judged = [
@@ -384,7 +330,7 @@ def _require_seeds(comparisons: Sequence[Comparison], groups: Mapping[str, Seque
 
 
 def _alone(
-    comparisons: Sequence[Comparison], held: Mapping[tuple[str, str], Mapping[str, _Held]]
+    comparisons: Sequence[Comparison], held: Mapping[tuple[str, str], Mapping[str, Held]]
 ) -> Iterator[LeftOut]:
     """Yield the runs that share a rater and rubric with none, each with what stands in the way."""
     shared = {run for of_judge in held.values() if len(of_judge) > 1 for run in of_judge}
@@ -418,7 +364,7 @@ def _alone(
         )
 
 
-def _other_rubrics(held: Mapping[tuple[str, str], Mapping[str, _Held]]) -> Iterator[LeftOut]:
+def _other_rubrics(held: Mapping[tuple[str, str], Mapping[str, Held]]) -> Iterator[LeftOut]:
     """Yield what one rater said on rubrics of one name and different content, and what a rater of
     several runs said in one alone."""
     by_name: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {}
@@ -440,14 +386,14 @@ def _other_rubrics(held: Mapping[tuple[str, str], Mapping[str, _Held]]) -> Itera
 # ------------------------------------------------------------------------------ one judge
 
 
-def _most_contrasts(of_judge: Mapping[str, _Held]) -> int:
+def _most_contrasts(of_judge: Mapping[str, Held]) -> int:
     """Return how many pairs of sources of two runs a judge rated: contrasts, at most."""
     sources = [len(held.judgement.sources) for held in of_judge.values()]
     return sum(one * other for one, other in combinations(sources, 2))
 
 
 def _judged(
-    of_judge: Mapping[str, _Held],
+    of_judge: Mapping[str, Held],
     groups: Mapping[str, tuple[str, ...]],
     level: float,
     verb: str,
@@ -468,11 +414,11 @@ def _judged(
         if why:
             left_out.append(LeftOut((run,), why))
             del used[run]
-    differences = list(_differences(used))
+    differences = list(differing(used))
     incomparable = {
         frozenset(pair): why
         for pair in combinations(used, 2)
-        if (why := _refusal(first.rater, pair, used))
+        if (why := refusal(first.rater, pair, used))
     }
     left_out += [LeftOut(tuple(sorted(pair)), why) for pair, why in incomparable.items()]
     arms = [
@@ -523,12 +469,12 @@ def _by_group(
     return {name: tuple(members) for name, members in arms.items()}
 
 
-def _sources(held: Mapping[str, _Held], runs: Sequence[str]) -> list[str]:
+def _sources(held: Mapping[str, Held], runs: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(s for run in runs for s in held[run].judgement.sources))
 
 
 def _arm(
-    name: str, source: str, runs: Sequence[str], held: Mapping[str, _Held]
+    name: str, source: str, runs: Sequence[str], held: Mapping[str, Held]
 ) -> tuple[ArmOfRuns, Arm] | None:
     """Return a source in some runs; None where fewer than two units of it were scored in each."""
     scores: list[Floats] = []
@@ -583,7 +529,7 @@ def _contrast(
     left: tuple[ArmOfRuns, Arm],
     right: tuple[ArmOfRuns, Arm],
     scale: Scale,
-    held: Mapping[str, _Held],
+    held: Mapping[str, Held],
     level: float,
     verb: str,
     declares: Declares | None,
@@ -671,7 +617,7 @@ def _mirrored(p: Statistic) -> Statistic:
     return replace(p, value=mirror(p.value), low=mirror(p.high), high=mirror(p.low), n=p.n[::-1])
 
 
-def _compared(sides: Sequence[tuple[ArmOfRuns, Arm]], held: Mapping[str, _Held]) -> Compared:
+def _compared(sides: Sequence[tuple[ArmOfRuns, Arm]], held: Mapping[str, Held]) -> Compared:
     """Return what a contrast across runs is a look at: the scores of both arms, run by run."""
     groups = [[held[run].judgement.groups[arm.source] for run in arm.runs] for arm, _ in sides]
     (first, one), (second, other) = sides
@@ -695,7 +641,7 @@ def _joined(groups: Sequence[Group]) -> Integers:
 
 
 def _nested(
-    held: Mapping[str, _Held],
+    held: Mapping[str, Held],
     groups: Mapping[str, tuple[str, ...]],
     incomparable: Mapping[frozenset[str], str],
     level: float,
@@ -752,7 +698,7 @@ def _within_as_read(within: WithinRuns, level: float, reading: Reading) -> Withi
     )
 
 
-def _table(held: Mapping[str, _Held], runs: Sequence[str], source: str) -> Floats:
+def _table(held: Mapping[str, Held], runs: Sequence[str], source: str) -> Floats:
     """Return scores [units, runs], NaN where a run did not rate a unit."""
     rows: dict[Hashable, int] = {}
     cells: list[tuple[int, int, float]] = []
@@ -765,174 +711,3 @@ def _table(held: Mapping[str, _Held], runs: Sequence[str], source: str) -> Float
     for row, column, score in cells:
         table[row, column] = score
     return table
-
-
-# ------------------------------------------------------------------------------ what differs
-
-
-def _shown(run: Run, judgement: Judgement) -> _Shown:
-    """Return what a rater was shown, as the run holds it."""
-    where = "r.rubric_digest = ? AND r.rater = ? AND r.status = 'ok' AND NOT i.is_control"
-    asked = [judgement.rubric_digest, judgement.rater]
-    ((kinds, contexts, usual),) = run.rows(
-        "SELECT list(DISTINCT i.evidence ORDER BY i.evidence), max(len(i.contexts)),"
-        " median(len(i.contexts))"
-        f" FROM current_rating r JOIN unit_item i USING (item_id) WHERE {where}",
-        asked,
-    )
-    ((tokens,),) = run.rows(
-        "SELECT max(len(tokens)) FROM context WHERE context_id IN (SELECT unnest(i.contexts)"
-        f" FROM current_rating r JOIN unit_item i USING (item_id) WHERE {where})",
-        asked,
-    )
-    models = run.rows(
-        "SELECT DISTINCT c.model FROM current_rating r JOIN call c USING (call_key)"
-        " WHERE r.rubric_digest = ? AND r.rater = ? AND r.status = 'ok' AND c.model IS NOT NULL"
-        " ORDER BY 1",
-        asked,
-    )
-    rubric = judgement.scale.rubric
-    kind = "+".join(kinds or [])
-    shown = int(tokens or 0)
-    if rubric is not None and kind == "shown":
-        shown = min(shown, 2 * rubric.shows.each_side + 1)
-    usual = float(usual or 0)
-    return _Shown(kind, int(contexts or 0), usual, shown, tuple(row[0] for row in models))
-
-
-DECIDE_CONTEXTS = ("fires", "explain_share", "top", "intervals", "per_interval", "random")
-
-
-def _drawn_alike(one: Comparison, other: Comparison) -> bool:
-    """Return whether two harvests keep contexts by one rule from as many tokens of one corpus.
-
-    Then all contexts of a unit are as many as it has, as within a run.
-    """
-    if len(one.imported) or len(other.imported):
-        return False
-    corpora = [c.about["digests"].get("corpus") for c in (one, other)]
-    if None in corpora or len({*corpora}) > 1 or one.subject.tokens != other.subject.tokens:
-        return False
-    rules = [c.about["settings"]["harvest"] for c in (one, other)]
-    return all(rules[0].get(name) == rules[1].get(name) for name in DECIDE_CONTEXTS)
-
-
-def _refusal(rater: str, pair: tuple[str, str], held: Mapping[str, _Held]) -> str:
-    """Return why scores of two runs are not compared; empty if they are."""
-    a, b = (held[run].shown for run in pair)
-    names = f"'{pair[0]}' and '{pair[1]}'"
-    if rater == NOBODY:
-        return (
-            f"'{rater}' names nobody, so whether one person rated {names} is not known; rate as "
-            f"{rater}:NAME"
-        )
-    if a.models and b.models and a.models != b.models:
-        return (
-            f"{rater} was {', '.join(a.models)} in '{pair[0]}' and {', '.join(b.models)} in "
-            f"'{pair[1]}': another judge; rate both with one of these named as the model"
-        )
-    versions = [held[run].judgement.known_versions for run in pair]
-    if all(versions) and versions[0] != versions[1]:
-        one, other = (" and ".join(map(repr, sorted(known))) for known in versions)
-        return (
-            f"{rater} was version {one} in '{pair[0]}' and {other} in '{pair[1]}': another judge; "
-            "rate one of them again"
-        )
-    if a.kind != b.kind:
-        return f"{rater} read {a.kind} contexts in '{pair[0]}' and {b.kind} in '{pair[1]}'"
-    most = max(a.contexts, b.contexts, 1)
-    apart = abs(a.contexts - b.contexts) / most
-    alike = a.kind == "all" and _drawn_alike(*(held[run].comparison for run in pair))
-    if apart > (ENOUGH_ALIKE if a.kind == "all" else 0) and not alike:
-        return (
-            f"{rater} was shown up to {count(a.contexts, 'context')} of a unit in '{pair[0]}' and "
-            f"{b.contexts} in '{pair[1]}'; scores of {names} rest on different evidence"
-        )
-    if a.tokens != b.tokens:
-        return (
-            f"{rater} was shown contexts of up to {a.tokens} tokens in '{pair[0]}' and "
-            f"{b.tokens} in '{pair[1]}'; scores of {names} rest on different evidence"
-        )
-    return ""
-
-
-def _differences(held: Mapping[str, _Held]) -> Iterator[Difference]:
-    """Yield what differs between runs, what is studied first, then what scores may differ for."""
-    for weight, what, values in _compared_values(held):
-        if len(set(values.values())) > 1:
-            yield Difference(weight, what, {run: value or "none" for run, value in values.items()})
-
-
-def _compared_values(
-    held: Mapping[str, _Held],
-) -> Iterator[tuple[Weight, str, dict[str, str]]]:
-    runs = {run: one.comparison for run, one in held.items()}
-    about = {run: comparison.about for run, comparison in runs.items()}
-
-    def setting(section: str, *names: str) -> dict[str, str]:
-        """Return what settings say, in words; empty where they say nothing."""
-        values = {}
-        for run, content in about.items():
-            texts = []
-            for name in names:
-                text = str(content["settings"][section].get(name, ""))
-                stands_for = STAND_FOR.get((f"settings.{section}.{name}", text))
-                if stands_for is not None:
-                    texts.append(stands_for if len(names) == 1 else "")
-                elif text:
-                    texts.append(LABELS.get(name, "") + text)
-            values[run] = ", ".join(filter(None, texts))
-        return values
-
-    def own(values: dict[str, str], part: str) -> dict[str, str]:
-        """Name what belongs to the embedded model, of which the settings say nothing."""
-        return {
-            run: value or (OWN if getattr(runs[run].subject, part) == "embedded" else "")
-            for run, value in values.items()
-        }
-
-    def digest(part: str) -> dict[str, str]:
-        return {run: str(content["digests"].get(part, ""))[:12] for run, content in about.items()}
-
-    def beside(values: dict[str, str], digests: dict[str, str]) -> dict[str, str]:
-        """Name what is called alike by its digest, too, where that differs."""
-        alike = len(set(values.values())) == 1 and len(set(digests.values())) > 1
-        return {r: f"{v} ({digests[r] or 'no digest'})" if alike else v for r, v in values.items()}
-
-    origin = {
-        run: "published elsewhere"
-        if comparison.provenance
-        else "imported from " + ", ".join(map(str, comparison.imported.file))
-        if len(comparison.imported)
-        else "harvested"
-        for run, comparison in runs.items()
-    }
-    yield "caution", "where the units come from", origin
-    yield "subject", "the model", beside(setting("subject", "model", "revision"), digest("model"))
-    yield "subject", "the site", setting("subject", "site")
-    yield "subject", "the SAE", beside(own(setting("subject", "sae"), "sae"), digest("sae"))
-    corpora = beside(own(setting("subject", *CORPUS), "corpus"), digest("corpus"))
-    yield "caution", "the corpus", corpora
-    yield (
-        "caution",
-        "the tokens read",
-        {
-            run: "not recorded" if c.subject.tokens is None else f"{c.subject.tokens:,}"
-            for run, c in runs.items()
-        },
-    )
-    for name in ("window", "fires", "explain_share", "top", "intervals", "per_interval", "random",
-                 "each_side", "mask_first"):  # fmt: skip
-        yield "caution", f"harvest.{name}", setting("harvest", name)
-    for name in ("min_density", "max_density"):
-        yield "caution", f"sample.{name}", setting("sample", name)
-    for name in ("bos", "dtype"):
-        yield "caution", f"subject.{name}", setting("subject", name)
-    tokenizers = {run: value or OWN for run, value in setting("subject", "tokenizer").items()}
-    yield "caution", "subject.tokenizer", tokenizers
-    usual = {run: one.shown.usual_contexts for run, one in held.items()}
-    if min(usual.values(), default=0) < (1 - ENOUGH_ALIKE) * max(usual.values(), default=0):
-        shown = {run: f"{contexts:g}" for run, contexts in usual.items()}
-        yield "caution", "the contexts shown of a unit, in the median", shown
-    repeats = {run: str(one.judgement.repeats) for run, one in held.items()}
-    yield "caution", "how often a unit was rated", repeats

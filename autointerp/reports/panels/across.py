@@ -8,7 +8,8 @@ from typing import Literal
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from autointerp.findings.across import AcrossRuns, Difference, Judged, NestedContrast, RunContrast
+from autointerp.findings.across import AcrossRuns, Judged, NestedContrast, RunContrast
+from autointerp.findings.conditions import Difference
 from autointerp.findings.looks import Reading
 from autointerp.reports.colours import INK, MUTED, RULE, colour
 from autointerp.reports.look_words import DIGEST
