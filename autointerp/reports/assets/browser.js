@@ -94,7 +94,7 @@
     const cut = tokens.length > 2 * BESIDE + 1 || focus > BESIDE || tokens.length - focus - 1 > BESIDE;
     return h("li", null,
       h("span", { class: "where" }, kind ? "interval " + kind : "strongest", !seen && h("br"), !seen && h("span", { title: "No rater saw this context" }, "not shown")),
-      h("span", { class: "text" },
+      h("span", { class: "text", dir: "auto" },
         from > 0 && "… ",
         tokens.slice(from, to).map((token, i) => {
           const at = from + i;
