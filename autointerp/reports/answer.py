@@ -131,13 +131,16 @@ def _claim(
         return f"{alike.pop()}{by}; of {others} the ratings do not agree.", "plain"
     if {"higher", "lower"} <= outcomes:
         return "The ratings contradict one another.", "plain"
-    resolved_ones = {at: p for at, p in counted.items() if p.outcome in ("higher", "lower")}
     if (
         outcomes <= {"higher", "lower", "not resolved"}
-        and resolved_ones
         and len({(pair.first, pair.second) for pair in counted.values()}) == 1
     ):
         those = f"the {len(counted)} ratings that count" if by else f"{len(counted)} ratings"
+        resolved_ones = {at: p for at, p in counted.items() if p.outcome in ("higher", "lower")}
+        if not resolved_ones:
+            pair = next(iter(counted.values()))
+            ones, others = plural(pair.first)[1], plural(pair.second)[1]
+            return f"Whether {ones} or {others} score higher is resolved by none of {those}.", "plain"
         found = claim(next(iter(resolved_ones.values())))
         beside = _beside_baseline([judgements[at] for at in resolved_ones])
         return (
