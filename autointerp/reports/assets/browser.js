@@ -381,7 +381,7 @@
           choices: [["", "any share"], ...DENSITIES.map(([text], at) => [String(at), text]), ["?", "not known"]] }),
         h(Select, { label: "status", value: status, onChange: setStatus, choices: [["", "all"], ...statuses.map((s) => [s, s])] })),
       h("p", { class: "found" },
-        h("span", { role: "status" }, `${found.length.toLocaleString("en")} of ${size.toLocaleString("en")} units`
+        h("span", { role: "status" }, `${found.length.toLocaleString("en")} of ${size.toLocaleString("en")} unit${size === 1 ? "" : "s"}`
           + (!words.length || texts ? "" : files ? "; names, tokens and descriptions are searched, contexts are not" : "; reading the contexts…")
           + (folder && !files ? `; the folder ${folder} is not beside this page, which carries these alone` : "")),
         changed && h("button", { type: "button", onClick: clear }, "Clear filters")),

@@ -359,6 +359,7 @@ def test_words_of_any_length_and_script_stand_in_their_order_within_the_page(
     url = report(["main"], tmp_path / "out", folder=tmp_path / "runs").page.as_uri()
     watched = Report(chromium, url, viewport={"width": 360, "height": 900})
     page = watched.page
+    assert watched.found() == "1 of 1 unit"
     page.locator("button.open").click()
     page.wait_for_selector(".contexts li")
     assert words[0] in page.locator(".tokens").inner_text()
