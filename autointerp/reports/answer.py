@@ -70,6 +70,11 @@ def answer(material: Material) -> Answer | None:
     )
 
 
+def on_first_rubric(judgements: Sequence[Judgement]) -> list[Judgement]:
+    """Return those whose scores can stand on one axis: that share the first one's rubric."""
+    return [one for one in judgements if one.rubric_digest == judgements[0].rubric_digest]
+
+
 def _drawn(judgements: Sequence[Judgement], material: Material) -> Drawing:
     from autointerp.reports.answer_picture import draw  # matplotlib: only where it is drawn
 
@@ -248,11 +253,16 @@ def _caption(
             f"{_levels(pair.superiority for pair in pairs.values())} interval where one is known; "
             "shaded: differences too small to matter."
         )
-    means = _levels(group.mean for one in judgements for group in one.groups.values())
+    drawn = judgements[:MOST]
+    alike = on_first_rubric(drawn)
+    means = _levels(group.mean for one in alike for group in one.groups.values())
+    by = listed(brief_label(one, material) for one in alike)
     parts.append(
-        f"{'Below: mean' if pairs else 'Mean'} scores with {means} intervals"
-        + (", controls (*) on the same axis" if any(one.controls for one in judgements) else "")
-        + ("; a circle's area is the share of units at a score." if len(judgements) == 1 else ".")
+        f"{'Below: mean' if pairs else 'Mean'} scores"
+        + (f" by {by} alone," if len(alike) < len(drawn) else "")
+        + f" with {means} intervals"
+        + (", controls (*) on the same axis" if any(one.controls for one in alike) else "")
+        + ("; a circle's area is the share of units at a score." if len(alike) == 1 else ".")
     )
     if len(judgements) > MOST:
         parts.append(f"Drawn for the first {MOST} of {len(judgements)} ratings.")

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.lines import Line2D
 
 from autointerp.findings.groups import Contrast, Judgement
+from autointerp.reports.answer import on_first_rubric
 from autointerp.reports.colours import INK, MUTED, PAPER, RULE, colour
 from autointerp.reports.panels import Material
 from autointerp.reports.style import plain_axes, sheet, shortened, two_lines
@@ -67,7 +68,7 @@ def draw(judgements: Sequence[Judgement], material: Material) -> Drawing:
             for pooled in comparison.pooled
             if len(pooled.raters) > 1 and pooled.superiority.value is not None
         ]
-    alike = [j for j in shown if j.rubric_digest == shown[0].rubric_digest]
+    alike = on_first_rubric(shown)
     sources = list(dict.fromkeys(name for j in alike for name, g in j.groups.items() if g.n))
     below = 0.85 + 0.3 * len(sources)
     if len(alike) > 1:

@@ -371,3 +371,17 @@ def test_a_combined_figure_of_raters_that_contradict_is_said_to_describe_none(tm
         (pooled,) = shown.comparisons[0].pooled
         contradicted = "They contradict one another, so it describes none of them."
         assert (contradicted in pooled_text(pooled)) == (name == "down")
+
+
+def test_the_caption_says_whose_means_are_drawn_where_rubrics_differ(tmp_path: Path):
+    scores = {"features": FLAT, "neurons": FLAT, **CONTROLS}
+    units = {source: sum(counts) for source, counts in scores.items()}
+    with fabricate_run(tmp_path, units, contexts=0) as run:
+        add_all_scores(run, "model:a", scores)
+        add_all_scores(run, "model:b", {"features": [9, 9, 9, 3]}, "interpretability-0-3")
+        shown = answer(Material((compare(run),), (run,)))
+    assert shown is not None
+    assert shown.figure.caption.endswith(
+        "Below: mean scores by interpretability-0-3 · model:b alone, with 95 % intervals; a "
+        "circle's area is the share of units at a score."
+    )
