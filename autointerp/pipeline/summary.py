@@ -110,7 +110,9 @@ def summarise(run: Run) -> RunSummary:
         seed=run.settings.seed,
         units=units,
         asked=dict(
-            run.rows("SELECT source, count(DISTINCT unit_id) FROM unit_rating GROUP BY 1 ORDER BY 1")
+            run.rows(
+                "SELECT source, count(DISTINCT unit_id) FROM unit_rating GROUP BY 1 ORDER BY 1"
+            )
         ),
         ratings=ratings,
         answers=answers,

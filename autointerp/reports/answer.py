@@ -145,7 +145,8 @@ def _claim(
         if not resolved_ones:
             pair = next(iter(counted.values()))
             ones, others = plural(pair.first)[1], plural(pair.second)[1]
-            return f"Whether {ones} or {others} score higher is resolved by none of {those}.", "plain"
+            none = f"Whether {ones} or {others} score higher is resolved by none of {those}."
+            return none, "plain"
         found = claim(next(iter(resolved_ones.values())))
         beside = _beside_baseline([judgements[at] for at in resolved_ones])
         return (
