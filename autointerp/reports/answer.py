@@ -137,18 +137,19 @@ def _claim(
     if {"higher", "lower"} <= outcomes:
         return "The ratings contradict one another.", "plain"
     if (
-        outcomes <= {"higher", "lower", "not resolved"}
+        len(outcomes - {"not resolved"}) <= 1
         and len({(pair.first, pair.second) for pair in counted.values()}) == 1
     ):
         those = f"the {len(counted)} ratings that count" if by else f"{len(counted)} ratings"
-        resolved_ones = {at: p for at, p in counted.items() if p.outcome in ("higher", "lower")}
+        resolved_ones = {at: p for at, p in counted.items() if p.outcome != "not resolved"}
         if not resolved_ones:
             pair = next(iter(counted.values()))
-            ones, others = plural(pair.first)[1], plural(pair.second)[1]
-            none = f"Whether {ones} or {others} score higher is resolved by none of {those}."
+            first, second = plural(pair.first)[1], plural(pair.second)[1]
+            none = f"Whether {first} or {second} score higher is resolved by none of {those}."
             return none, "plain"
         found = claim(next(iter(resolved_ones.values())))
-        beside = _beside_baseline([judgements[at] for at in resolved_ones])
+        ones = [judgements[at] for at in resolved_ones]
+        beside = "" if "equivalent" in outcomes else _beside_baseline(ones)
         return (
             f"{found} by {len(resolved_ones)} of {those}; by the others it is not resolved."
             f"{beside}",

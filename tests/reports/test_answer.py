@@ -95,6 +95,9 @@ def test_raters_that_differ_are_not_given_one_answer(tmp_path: Path):
     alike = {"features": [80] * 5, "neurons": [80] * 5, **CONTROLS}
     many = {"features": [0, 0, 60, 140, 200], "neurons": [200, 140, 60, 0, 0], **CONTROLS}
     assert screen(tmp_path / "e", many, alike).claim == "The ratings do not agree on an answer."
+    assert screen(tmp_path / "h", alike, null).claim == (
+        "Features and neurons score alike by 1 of 2 ratings; by the others it is not resolved."
+    )
     # Too few units of each are no disagreement.
     few = {"features": [0, 1, 1, 1, 0], "neurons": [1, 1, 1, 0, 0], **CONTROLS}
     fewer = {"features": [0, 1, 1, 0, 0], "neurons": [1, 1, 1, 0, 0], **CONTROLS}
