@@ -263,6 +263,33 @@ def test_the_picture_of_several_raters_holds_them_apart_and_combined(tmp_path: P
     assert [text.get_text() for text in legend.get_texts()] == ["model:a", "model:b"]
 
 
+def test_the_name_of_the_raters_combined_stands_over_their_interval(tmp_path: Path):
+    down = {"features": LOW, "neurons": HIGH, **CONTROLS}
+    shown = material(tmp_path, {"model:a": down, "model:b": down})
+    with house_style("answer"):
+        figure = draw(list(shown.judgements), shown)
+        laid_out(figure).draw()
+        upper, _ = figure.axes
+        (name,) = [text for text in upper.texts if text.get_text() == "2 raters combined"]
+        drawn = [line.get_window_extent() for line in upper.lines[1:]]
+    assert not any(name.get_window_extent().overlaps(extent) for extent in drawn)
+
+
+def test_a_control_has_its_star_though_the_first_rater_was_not_asked_about_it(tmp_path: Path):
+    pair = {"features": HIGH, "neurons": LOW}
+    with fabricate_run(tmp_path, {"features": 30, "neurons": 30, "planted": 6}, contexts=0) as run:
+        add_all_scores(run, "model:a", pair)
+        add_all_scores(run, "model:b", {**pair, "planted": CONTROLS["planted"]})
+        shown = Material((compare(run),), (run,))
+    with house_style("answer"):
+        _, lower = draw(list(shown.judgements), shown).axes
+    assert [label.get_text() for label in lower.get_yticklabels()] == [
+        "features",
+        "neurons",
+        "planted*",
+    ]
+
+
 def test_the_picture_says_which_raters_do_not_count(tmp_path: Path):
     up, broken = ({"features": HIGH, "neurons": LOW, **c} for c in (CONTROLS, FAILED))
     long = "model:" + 60 * "x"

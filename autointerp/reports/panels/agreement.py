@@ -125,13 +125,16 @@ def _people(material: Material) -> list[Block]:
             for name, statistic in named.items():
                 row |= flat(name, statistic)
             rows.append(row)
-            cells.append(
-                [pair.rubric, pair.kind, who, str(pair.units)]
-                + [_or_undefined(s) for s in named.values()]
-            )
+            if pair.units:
+                cells.append(
+                    [pair.rubric, pair.kind, who, str(pair.units)]
+                    + [_or_undefined(s) for s in named.values()]
+                )
     if not rows:
         return []
     caption = "People: first ratings one by one, controls left out; oneself by hidden repeats"
+    if apart := len(rows) - len(cells):
+        caption += f". Left out here: {count(apart, 'pair')} with no unit that both rated"
     headings = ["rubric", "of", "who", "units", "alpha", "kappa", "Spearman"]
     return [Table("people", caption, pd.DataFrame(rows), headings, cells)]
 
