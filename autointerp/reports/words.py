@@ -23,7 +23,7 @@ from autointerp.text import capital, count, distinct_names, first_tokens
 from autointerp.units.sources import kind_of
 
 # Commands and options that our own words name: a span of harmless characters alone.
-CODE = re.compile(r"(`(?:autointerp |--|plan-humans)[\w .:=/,+-]*`)")
+CODE = re.compile(r"(`(?:autointerp |--|plan-humans)[\w .:=/,+@'-]*`)")
 NOT_LLM = {
     "lexical": "a fixed rule on words and no language model",
     "scripted": "a script that gives the scores it was told",
