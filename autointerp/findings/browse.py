@@ -21,7 +21,8 @@ class ListedContext:
 
     Attributes:
         interval: Of the activation, from 1; 0 for one of the strongest contexts.
-        was_shown: Whether a rater or an explainer saw it.
+        was_shown: Whether a rater or an explainer saw it, drawn as this one or otherwise: many of
+            an interval's are among the strongest, too.
     """
 
     unit_id: int
@@ -101,9 +102,11 @@ def listed_contexts(run: Run, unit_ids: Sequence[int], top: int) -> Iterator[Lis
     """Yield the `top` strongest contexts of each unit, then one of each interval of activation."""
     for row in run.rows(
         "WITH shown AS (SELECT unit_id, unnest(contexts) AS context_id FROM key"
+        "   WHERE item_id IN (SELECT item_id FROM rating)"
         "  UNION SELECT unit_id, unnest(contexts) FROM explanation),"
-        " seen AS (SELECT DISTINCT context_id FROM shown"
-        "  WHERE unit_id IN (SELECT unnest(?::INTEGER[]))),"
+        " seen AS (SELECT DISTINCT unit_id, document, position, focus FROM context"
+        "  WHERE unit_id IN (SELECT unnest(?::INTEGER[])) AND context_id IN ("
+        "   SELECT context_id FROM shown WHERE unit_id IN (SELECT unnest(?::INTEGER[])))),"
         " placed AS (SELECT *, row_number() OVER ("
         "    PARTITION BY unit_id, draw, CASE WHEN draw = 'interval' THEN interval END"
         "    ORDER BY CASE WHEN draw = 'top' THEN -activations[focus + 1] ELSE 0 END, context_id"
@@ -112,11 +115,11 @@ def listed_contexts(run: Run, unit_ids: Sequence[int], top: int) -> Iterator[Lis
         "  AND split = 'explain')"
         " SELECT unit_id, tokens, activations, focus,"
         " CASE WHEN draw = 'top' THEN 0 ELSE coalesce(interval, 0) END,"
-        " seen.context_id IS NOT NULL"
-        " FROM placed LEFT JOIN seen USING (context_id)"
+        " seen.unit_id IS NOT NULL"
+        " FROM placed LEFT JOIN seen USING (unit_id, document, position, focus)"
         " WHERE place <= CASE draw WHEN 'top' THEN ? ELSE 1 END"
         " ORDER BY unit_id, draw DESC, activations[focus + 1] DESC, context_id",
-        [list(unit_ids), list(unit_ids), top],
+        [list(unit_ids), list(unit_ids), list(unit_ids), top],
     ):
         unit_id, tokens, activations, focus, *rest = row
         whole, levels, marked = whole_characters(tokens, activations, focus)

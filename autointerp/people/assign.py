@@ -162,6 +162,7 @@ def plan_session(
             contexts=contexts,
             seed=seed,
             around=_around(run, beside, rubric, read_around),
+            rated=_rated_in_packs(run, rater or "", to_rate) if sitting.overlap else {},
         ),
         sum(ids[item] in controls for item in to_rate),
         dict(left_out),
@@ -283,6 +284,21 @@ def _rated_enough(run: Run, rater: str, overlap: int) -> set[str]:
         [rater, overlap],
     )
     return {row[0] for row in rows}
+
+
+def _rated_in_packs(run: Run, rater: str, items: Collection[str]) -> dict[str, int]:
+    """Return how many other people have rated each of the items in packs, of whom no journal of the
+    run tells."""
+    return dict(
+        run.rows(
+            "SELECT item_id, count(DISTINCT rater) FROM current_rating WHERE status = 'ok'"
+            " AND repeat = 0 AND rater <> ? AND is_person(rater)"
+            " AND item_id IN (SELECT unnest(?::VARCHAR[])) AND (item_id, rater) NOT IN ("
+            "  SELECT item_id, human_answer.rater FROM human_answer JOIN human_session"
+            "   USING (session_id) WHERE NOT is_pack) GROUP BY item_id ORDER BY item_id",
+            [rater, list(items)],
+        )
+    )
 
 
 def latest_plan(run: Run, rubric: Rubric) -> tuple[set[str], int | None]:

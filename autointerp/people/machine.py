@@ -162,8 +162,7 @@ class Machine:
     @property
     def parts(self) -> Counter[Part]:
         """Questions still to be asked of each part, those that were declined included."""
-        counts = self._others() if self.session.overlap else {}
-        return Counter(step.part for step in self._wanted(counts))
+        return Counter(step.part for step in self._wanted(self._rated_by_others()))
 
     @property
     def declined(self) -> frozenset[Part]:
@@ -402,8 +401,14 @@ class Machine:
         last = self._answers.order[-1] if self._answers.order else None
         return None if last is None or last.kind == "training" else last
 
+    def _rated_by_others(self) -> Counter[str]:
+        """Return how many others have rated each item; nothing where that decides nothing."""
+        if not self.session.overlap:
+            return Counter()
+        return Counter(self._others()) + Counter(self.session.rated)
+
     def _advance(self) -> None:
-        counts = self._others() if self.session.overlap else {}
+        counts = self._rated_by_others()
         remaining = [s for s in self._wanted(counts) if s.part not in self._answers.declined]
         if self.session.overlap:
             remaining = self._evened(remaining, counts)

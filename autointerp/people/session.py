@@ -101,6 +101,8 @@ class Session:
         seed: Of the raters' orders.
         around: By item, the text round each context beyond what is shown, for who asks for more;
             empty where there is none.
+        rated: By item, the people who had rated it in packs when the session was made, of whom no
+            journal tells; empty without an overlap.
     """
 
     run: str
@@ -115,6 +117,7 @@ class Session:
     contexts: int = 0
     seed: str = ""
     around: Mapping[str, tuple[Around, ...]] = field(default_factory=dict)
+    rated: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def digest(self) -> str:
@@ -285,15 +288,16 @@ def shown_alike(counts: Collection[int]) -> int:
 def session_fields(session: Session) -> dict[str, Any]:
     """Return the session as JSON values.
 
-    Without `around` where it is empty: the digest of a session that was made before there was such
-    a field stays what it was.
+    Without `around` or `rated` where it is empty: the digest of a session that was made before
+    there was such a field stays what it was.
     """
     # Not `asdict` of the whole: it would copy each token of each context, and a server opens many.
     fields: dict[str, Any] = {one.name: getattr(session, one.name) for one in of_class(session)}
     fields["rubric"] = asdict(session.rubric)
     fields["training"] = tuple(asdict(one) for one in session.training)
-    if not session.around:
-        del fields["around"]
+    for name in ("around", "rated"):
+        if not fields[name]:
+            del fields[name]
     fields["items"] = [
         {
             "id": item.id,
@@ -364,4 +368,5 @@ def renamed(session: Session, names: Mapping[str, str]) -> Session:
         always=of(session.always),
         training=tuple(replace(one, item=names[one.item]) for one in session.training),
         around={names[item]: session.around[item] for item in sorted(session.around)},
+        rated={names[item]: session.rated[item] for item in sorted(session.rated)},
     )

@@ -22,7 +22,8 @@ class RunSummary:
         subject: Model of the subject: a hub id, a path, `embedded` or `imported`.
         made: When the run was created, in UTC.
         units: Units by source and outcome (`eligible`, `dead`, …).
-        asked: Units of each source that a rater was asked about.
+        asked: Units of each source that a rater was asked about, whatever came of it; those in a
+            pack or sitting count once they are answered.
         ratings: Ratings by rater, rubric and status.
         answers: Answers to other questions than a unit's rating, likewise: explanations, scorers,
             rubrics about descriptions.
@@ -109,7 +110,9 @@ def summarise(run: Run) -> RunSummary:
         seed=run.settings.seed,
         units=units,
         asked=dict(
-            run.rows("SELECT source, count(DISTINCT unit_id) FROM unit_item GROUP BY 1 ORDER BY 1")
+            run.rows(
+                "SELECT source, count(DISTINCT unit_id) FROM unit_rating GROUP BY 1 ORDER BY 1"
+            )
         ),
         ratings=ratings,
         answers=answers,

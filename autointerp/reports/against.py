@@ -72,10 +72,17 @@ def objections(material: Material) -> list[Objection]:
         # Then the answer is theirs; see `reports.answer`.
         for judged in material.across.judged:
             found += [one for contrast in judged.contrasts for one in _of_run_contrast(contrast)]
+    of_kind: dict[str, set[int]] = {}
+    for one, by in raised.items():
+        of_kind.setdefault(one.lead, set()).update(map(id, by))
     for one, by in raised.items():
         is_named = len(by) == len(judgements) or one.text.startswith(by[0].rater)
         names = listed(brief_label(judgement, material) for judgement in by)
-        found.append(one if is_named else replace(one, text=f"{names}: {one.text}"))
+        text = one.text if is_named else f"{names}: {one.text}"
+        others = of_kind.pop(one.lead, set()) - set(map(id, by))
+        if others:  # with other figures: said once, with the first of its kind
+            text += f" {count(len(others), 'more rating')} likewise."
+        found.append(replace(one, text=text))
     found = list(dict.fromkeys(found))
     # The same kind of reason once before any comes twice: three lines are all that is read.
     seen: Counter[str] = Counter()

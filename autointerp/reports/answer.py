@@ -70,6 +70,11 @@ def answer(material: Material) -> Answer | None:
     )
 
 
+def on_first_rubric(judgements: Sequence[Judgement]) -> list[Judgement]:
+    """Return those whose scores can stand on one axis: that share the first one's rubric."""
+    return [one for one in judgements if one.rubric_digest == judgements[0].rubric_digest]
+
+
 def _drawn(judgements: Sequence[Judgement], material: Material) -> Drawing:
     from autointerp.reports.answer_picture import draw  # matplotlib: only where it is drawn
 
@@ -131,15 +136,20 @@ def _claim(
         return f"{alike.pop()}{by}; of {others} the ratings do not agree.", "plain"
     if {"higher", "lower"} <= outcomes:
         return "The ratings contradict one another.", "plain"
-    resolved_ones = {at: p for at, p in counted.items() if p.outcome in ("higher", "lower")}
     if (
-        outcomes <= {"higher", "lower", "not resolved"}
-        and resolved_ones
+        len(outcomes - {"not resolved"}) <= 1
         and len({(pair.first, pair.second) for pair in counted.values()}) == 1
     ):
         those = f"the {len(counted)} ratings that count" if by else f"{len(counted)} ratings"
+        resolved_ones = {at: p for at, p in counted.items() if p.outcome != "not resolved"}
+        if not resolved_ones:
+            pair = next(iter(counted.values()))
+            first, second = plural(pair.first)[1], plural(pair.second)[1]
+            none = f"Whether {first} or {second} score higher is resolved by none of {those}."
+            return none, "plain"
         found = claim(next(iter(resolved_ones.values())))
-        beside = _beside_baseline([judgements[at] for at in resolved_ones])
+        ones = [judgements[at] for at in resolved_ones]
+        beside = "" if "equivalent" in outcomes else _beside_baseline(ones)
         return (
             f"{found} by {len(resolved_ones)} of {those}; by the others it is not resolved."
             f"{beside}",
@@ -245,11 +255,16 @@ def _caption(
             f"{_levels(pair.superiority for pair in pairs.values())} interval where one is known; "
             "shaded: differences too small to matter."
         )
-    means = _levels(group.mean for one in judgements for group in one.groups.values())
+    drawn = judgements[:MOST]
+    alike = on_first_rubric(drawn)
+    means = _levels(group.mean for one in alike for group in one.groups.values())
+    by = listed(brief_label(one, material) for one in alike)
     parts.append(
-        f"{'Below: mean' if pairs else 'Mean'} scores with {means} intervals"
-        + (", controls (*) on the same axis" if any(one.controls for one in judgements) else "")
-        + ("; a circle's area is the share of units at a score." if len(judgements) == 1 else ".")
+        f"{'Below: mean' if pairs else 'Mean'} scores"
+        + (f" by {by} alone," if len(alike) < len(drawn) else "")
+        + f" with {means} intervals"
+        + (", controls (*) on the same axis" if any(one.controls for one in alike) else "")
+        + ("; a circle's area is the share of units at a score." if len(alike) == 1 else ".")
     )
     if len(judgements) > MOST:
         parts.append(f"Drawn for the first {MOST} of {len(judgements)} ratings.")

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.lines import Line2D
 
 from autointerp.findings.groups import Contrast, Judgement
+from autointerp.reports.answer import on_first_rubric
 from autointerp.reports.colours import INK, MUTED, PAPER, RULE, colour
 from autointerp.reports.panels import Material
 from autointerp.reports.style import plain_axes, sheet, shortened, two_lines
@@ -67,7 +68,7 @@ def draw(judgements: Sequence[Judgement], material: Material) -> Drawing:
             for pooled in comparison.pooled
             if len(pooled.raters) > 1 and pooled.superiority.value is not None
         ]
-    alike = [j for j in shown if j.rubric_digest == shown[0].rubric_digest]
+    alike = on_first_rubric(shown)
     sources = list(dict.fromkeys(name for j in alike for name, g in j.groups.items() if g.n))
     below = 0.85 + 0.3 * len(sources)
     if len(alike) > 1:
@@ -77,7 +78,7 @@ def draw(judgements: Sequence[Judgement], material: Material) -> Drawing:
         _means(figure.subplots(), alike, sources, material)
         return figure
     above = 0.8 + (0.75 if alone else 0.52) * sum(row.pair is not None for row in rows)
-    above += 0.26 * sum(row.pair is None for row in rows)
+    above += 0.34 * sum(row.pair is None for row in rows)
     figure = sheet(WIDTH, above + below)
     upper, lower = figure.subfigures(2, 1, height_ratios=[above, below], squeeze=False)[:, 0]
     _pairs(upper.subplots(), rows, alone, fails=alone and bool(shown[0].fails))
@@ -124,9 +125,9 @@ def _pairs(axes: Axes, rows: Sequence[_Row], alone: bool, fails: bool) -> None:
             _estimate(axes, at + 0.6, row.superiority, alone)
             at += 1.9
         else:
-            axes.text(0, at - 0.3, row.name, fontsize=8.5, va="center")
-            _estimate(axes, at - 0.3, row.superiority, alone)
-            at += 0.9
+            axes.text(0, at - 0.36, row.name, fontsize=8.5, va="bottom")
+            _estimate(axes, at, row.superiority, alone)
+            at += 1.2
     axes.set_ylim(at - (0.75 if rows[-1].pair is None else 0.9), -0.95)
     axes.set_xlim(-0.005, 1.005)
     axes.set_yticks([])
@@ -195,10 +196,9 @@ def _means(
                 [group.mean.value], [at], MARKS[nth], color=ink, markersize=6.5,
                 markeredgecolor=INK, markeredgewidth=0.9,
             )  # fmt: skip
-    kinds = {name: judgements[0].groups.get(name) for name in sources}
+    controls = {name for judgement in judgements for name in judgement.controls}
     named = [
-        two_lines(f"{name}*" if group is not None and group.is_control else name, SOURCE_LETTERS)
-        for name, group in kinds.items()
+        two_lines(f"{name}*" if name in controls else name, SOURCE_LETTERS) for name in sources
     ]
     is_broken = any("\n" in name for name in named)
     axes.set_yticks(range(len(sources)), named, fontsize=8.5 if is_broken else None)
@@ -209,7 +209,7 @@ def _means(
     ends = [text.split(":")[0] for _, text in (scale.levels[0], scale.levels[-1])]
     parted = ";\n" if is_broken else "; "  # names leave less room
     words = f"\n{scale.lowest}: {ends[0]}{parted}{scale.highest}: {ends[1]}" if all(ends) else ""
-    star = "; * control" if any(judgement.controls for judgement in judgements) else ""
+    star = "; * control" if controls else ""
     axes.set_xlabel(f"mean score{star}{words}", fontsize=8.5)
     plain_axes(axes, "x")
     if several:

@@ -23,7 +23,7 @@ from autointerp.text import capital, count, distinct_names, first_tokens
 from autointerp.units.sources import kind_of
 
 # Commands and options that our own words name: a span of harmless characters alone.
-CODE = re.compile(r"(`(?:autointerp |--|plan-humans)[\w .:=/,+-]*`)")
+CODE = re.compile(r"(`(?:autointerp |--|plan-humans)[\w .:=/,+@'-]*`)")
 NOT_LLM = {
     "lexical": "a fixed rule on words and no language model",
     "scripted": "a script that gives the scores it was told",
@@ -354,7 +354,9 @@ def trust_text(trust: Trust) -> str:
 
 def _control(check: ControlCheck) -> str:
     if check.mean is None:
-        have = "was not rated" if check.n is None else f"has only {count(check.n, 'scored unit')}"
+        have = "was not rated"
+        if check.n is not None:
+            have = f"has only {count(check.n, 'scored unit')}" if check.n else "has no scored unit"
         return f"The control '{check.control}' {have}, so nothing shows where the {check.end} lies."
     side = "or less" if check.end == "floor" else "or more"
     where = f"at the {check.end}"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 from support.fabricate import add_scores, fabricate_run
 
-from autointerp.findings.browse import logit_effects, window_tokens
+from autointerp.findings.browse import listed_contexts, logit_effects, window_tokens
 from autointerp.findings.comparison import compare
 from autointerp.findings.labs import LabRows
 
@@ -43,3 +43,16 @@ def test_the_longest_stored_window_is_measured(tmp_path: Path):
         assert window_tokens(run) == 21
     with fabricate_run(tmp_path / "none", {"features": 2}, contexts=0) as run:
         assert window_tokens(run) == 0
+
+
+def test_a_text_that_a_rater_saw_counts_as_shown_however_it_was_drawn(tmp_path: Path):
+    with fabricate_run(tmp_path, {"features": 1}) as run:
+        run.connection.execute(  # that of the highest interval is one of the ten strongest, too
+            "UPDATE context SET document = (SELECT min(document) FROM context WHERE draw = 'top')"
+            " WHERE draw = 'interval' AND interval = 10"
+        )
+        before = list(listed_contexts(run, [0], 10))
+        add_scores(run, "features", "model:a", [0, 0, 0, 0, 1])
+        found = list(listed_contexts(run, [0], 10))
+    assert not any(context.was_shown for context in before)
+    assert [context.interval for context in found if context.was_shown] == [0] * 10 + [10]

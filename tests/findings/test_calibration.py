@@ -261,16 +261,20 @@ def test_of_units_that_people_rated_throughout_their_own_mean_stands_without_a_p
 
 def test_of_two_sources_that_people_rated_throughout_their_own_comparison_stands(tmp_path: Path):
     counts = {"features": [0, 0, 2, 4, 4], "neurons": [4, 4, 2, 0, 0]}
-    with fabricate_run(tmp_path, {"features": 10, "neurons": 10}, contexts=0) as run:
+    with fabricate_run(tmp_path, {"features": 12, "neurons": 10}, contexts=0) as run:
         add_all_scores(run, JUDGE, {source: [2, 2, 2, 2, 2] for source in counts})
         add_all_scores(run, "human:ann", counts)
+        add_scores(run, "features", "human:ann", [2, 0, 0, 0, 0], start=10)  # that it did not rate
         (one,) = compare(run).calibration
     pair = one.superiority
     assert pair is not None
     features, neurons = [3] * 2 + [4] * 4 + [5] * 4, [1] * 4 + [2] * 4 + [3] * 2
     assert pair.predicted.value is None
     assert pair.human_only == superiority(features, neurons)
-    assert pair_text(one).endswith(" From people's ratings alone it is 0.98 [0.69, 1.00].")
+    assert pair_text(one).endswith(
+        " From people's ratings of the 10 features and 10 neurons that the judge rated too it is "
+        "0.98 [0.69, 1.00]."
+    )
     (difference,) = [p for p in one.predictions if p.of == "features less neurons"]
     assert difference.predicted.value is None
     assert difference.human_only.value == pytest.approx(4.2 - 1.8)

@@ -152,14 +152,15 @@ def test_wishes_out_of_range_are_refused(wrong):
 
 def test_a_session_without_more_text_has_the_digest_it_always_had():
     """Sessions that were given out are known by their digest."""
-    assert "around" not in session_fields(session(3))
+    assert not {"around", "rated"} & session_fields(session(3)).keys()
     assert session(3).digest == OLD_DIGEST
 
 
-def test_the_text_round_contexts_goes_with_an_item_by_any_name():
-    one = replace(session(2), around={"i000": (("a", "b"),)})
+def test_the_text_round_contexts_and_who_rated_it_go_with_an_item_by_any_name():
+    one = replace(session(2), around={"i000": (("a", "b"),)}, rated={"i001": 2})
     assert session_from(json.loads(json.dumps(session_fields(one)))) == one
-    assert renamed(one, {"i000": "zz", "i001": "aa"}).around == {"zz": (("a", "b"),)}
+    other = renamed(one, {"i000": "zz", "i001": "aa"})
+    assert (other.around, other.rated) == ({"zz": (("a", "b"),)}, {"aa": 2})
 
 
 def test_what_an_item_leaves_out_of_its_contexts_stands_beside_it():

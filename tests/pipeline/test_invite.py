@@ -1,6 +1,7 @@
 """Invitations: how many of which units, and the link."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -10,11 +11,14 @@ from hypothesis import strategies as st
 
 from autointerp.apps.service._tokens import Tokens, write_address
 from autointerp.errors import BadInput, TooFewUnits
+from autointerp.people.ingest import ingest, ingest_journals
 from autointerp.people.invitations import INVITATIONS, join, joined
-from autointerp.people.journal import open_journal, read_journal
+from autointerp.people.journal import OtherJournals, open_journal, read_journal
 from autointerp.people.machine import Machine
+from autointerp.people.packs import make_pack
 from autointerp.people.session import Sitting
 from autointerp.pipeline.invite import evenly, invite, spread
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.store.run import open_run
 
 
@@ -196,3 +200,36 @@ def test_wishes_that_cannot_be_are_refused_and_leave_no_token(
     assert told.code == 2, told
     assert words in told.err
     assert Tokens(own_runs).all() == []
+
+
+def test_who_rated_an_item_in_a_pack_counts_as_one_of_the_overlap(own_runs: Path, tmp_path: Path):
+    bare = Sitting(practice=False, guess=False, repeat_share=0)
+    pack, journals = tmp_path / "for-pete.pack", own_runs / "tiny" / "journals"
+    with open_run("tiny", folder=own_runs) as run:
+        make_pack(run, load_rubric("interpretability-1-5"), spread(run, 8), bare, pack)
+        with open_journal(pack, "human:pete") as journal:
+            _rate_to_the_end(Machine(journal))
+        ingest(run, pack)
+    shared = replace(bare, overlap=2)
+    sittings = {
+        rater: invite("tiny", rater, 16, sitting=shared, corpus_text=False, runs=own_runs).session
+        for rater in ("human:ann", "human:bob")
+    }
+    for rater, session in sittings.items():
+        with open_journal(journals / session, rater) as journal:
+            _rate_to_the_end(Machine(journal, None, OtherJournals(journals, rater).counts))
+    with open_run("tiny", folder=own_runs) as run:
+        ingest_journals(run)
+        raters = run.rows(
+            "SELECT list(DISTINCT rater ORDER BY rater) FROM unit_rating WHERE is_person(rater)"
+            " AND NOT is_control GROUP BY item_id"
+        )
+    assert {tuple(one) for (one,) in raters} == {
+        ("human:ann", "human:bob"),
+        ("human:ann", "human:pete"),
+    }
+
+
+def _rate_to_the_end(machine: Machine) -> None:
+    while machine.step is not None:
+        machine.rate(3)

@@ -224,6 +224,20 @@ def test_a_check_that_another_model_answered_is_held_against_the_answer(tmp_path
         assert "Another model was checked." not in leads()
 
 
+def test_of_a_reason_with_other_figures_for_each_rater_the_first_counts_the_others(tmp_path: Path):
+    units = {source: sum(counts) for source, counts in BOTH.items()}
+    with fabricate_run(tmp_path, units, contexts=0) as run:
+        add_all_scores(run, "model:a", BOTH)
+        for rater, fewer in (("model:b", "planted"), ("model:c", "shuffled")):
+            add_all_scores(run, rater, {**BOTH, fewer: [2, 0, 0, 0, 0]})
+        found = objections(Material((compare(run),), (run,)))
+    first, second = [one.text for one in found if one.lead == "The controls say too little."]
+    assert first.startswith("model:b: ")
+    assert first.endswith(". 1 more rating likewise.")
+    assert second.startswith("model:c: The control 'shuffled' has only 2 scored units")
+    assert "likewise" not in second
+
+
 def test_ratings_of_several_versions_or_models_are_held_against_the_answer(tmp_path: Path):
     def found(name: str, *ways: dict[str, str]) -> dict[str, str]:
         with fabricate_run(tmp_path / name, {"features": 6, "neurons": 6}, contexts=0) as run:

@@ -95,6 +95,15 @@ def test_raters_that_differ_are_not_given_one_answer(tmp_path: Path):
     alike = {"features": [80] * 5, "neurons": [80] * 5, **CONTROLS}
     many = {"features": [0, 0, 60, 140, 200], "neurons": [200, 140, 60, 0, 0], **CONTROLS}
     assert screen(tmp_path / "e", many, alike).claim == "The ratings do not agree on an answer."
+    assert screen(tmp_path / "h", alike, null).claim == (
+        "Features and neurons score alike by 1 of 2 ratings; by the others it is not resolved."
+    )
+    # Too few units of each are no disagreement.
+    few = {"features": [0, 1, 1, 1, 0], "neurons": [1, 1, 1, 0, 0], **CONTROLS}
+    fewer = {"features": [0, 1, 1, 0, 0], "neurons": [1, 1, 1, 0, 0], **CONTROLS}
+    assert screen(tmp_path / "g", few, fewer).claim == (
+        "Whether features or neurons score higher is resolved by none of 2 ratings."
+    )
     # One whose controls fail has no say, is said to have none, and stands behind the others.
     shown = screen(tmp_path / "d", broken, up)
     assert shown.claim == "Features score higher than neurons, by the 1 of 2 ratings that counts."
@@ -254,6 +263,33 @@ def test_the_picture_of_several_raters_holds_them_apart_and_combined(tmp_path: P
     assert [text.get_text() for text in legend.get_texts()] == ["model:a", "model:b"]
 
 
+def test_the_name_of_the_raters_combined_stands_over_their_interval(tmp_path: Path):
+    down = {"features": LOW, "neurons": HIGH, **CONTROLS}
+    shown = material(tmp_path, {"model:a": down, "model:b": down})
+    with house_style("answer"):
+        figure = draw(list(shown.judgements), shown)
+        laid_out(figure).draw()
+        upper, _ = figure.axes
+        (name,) = [text for text in upper.texts if text.get_text() == "2 raters combined"]
+        drawn = [line.get_window_extent() for line in upper.lines[1:]]
+    assert not any(name.get_window_extent().overlaps(extent) for extent in drawn)
+
+
+def test_a_control_has_its_star_though_the_first_rater_was_not_asked_about_it(tmp_path: Path):
+    pair = {"features": HIGH, "neurons": LOW}
+    with fabricate_run(tmp_path, {"features": 30, "neurons": 30, "planted": 6}, contexts=0) as run:
+        add_all_scores(run, "model:a", pair)
+        add_all_scores(run, "model:b", {**pair, "planted": CONTROLS["planted"]})
+        shown = Material((compare(run),), (run,))
+    with house_style("answer"):
+        _, lower = draw(list(shown.judgements), shown).axes
+    assert [label.get_text() for label in lower.get_yticklabels()] == [
+        "features",
+        "neurons",
+        "planted*",
+    ]
+
+
 def test_the_picture_says_which_raters_do_not_count(tmp_path: Path):
     up, broken = ({"features": HIGH, "neurons": LOW, **c} for c in (CONTROLS, FAILED))
     long = "model:" + 60 * "x"
@@ -365,3 +401,17 @@ def test_a_combined_figure_of_raters_that_contradict_is_said_to_describe_none(tm
         (pooled,) = shown.comparisons[0].pooled
         contradicted = "They contradict one another, so it describes none of them."
         assert (contradicted in pooled_text(pooled)) == (name == "down")
+
+
+def test_the_caption_says_whose_means_are_drawn_where_rubrics_differ(tmp_path: Path):
+    scores = {"features": FLAT, "neurons": FLAT, **CONTROLS}
+    units = {source: sum(counts) for source, counts in scores.items()}
+    with fabricate_run(tmp_path, units, contexts=0) as run:
+        add_all_scores(run, "model:a", scores)
+        add_all_scores(run, "model:b", {"features": [9, 9, 9, 3]}, "interpretability-0-3")
+        shown = answer(Material((compare(run),), (run,)))
+    assert shown is not None
+    assert shown.figure.caption.endswith(
+        "Below: mean scores by interpretability-0-3 · model:b alone, with 95 % intervals; a "
+        "circle's area is the share of units at a score."
+    )

@@ -52,6 +52,9 @@ def test_no_line_breaks_inside_an_interval_or_before_a_unit_and_text_stays_text(
     assert unbroken("(`autointerp plan --write a-b` does)") == (
         "(<code>autointerp plan --write a-b</code> does)"
     )
+    assert unbroken("`autointerp check-rater 'openai:a b@http://127.0.0.1:8000/v1'`") == (
+        "<code>autointerp check-rater &#39;openai:a b@http://127.0.0.1:8000/v1&#39;</code>"
+    )
     assert unbroken("a `<b>` [x]") == 'a `&lt;b&gt;` <span class="nb">[x]</span>'
     assert unbroken("p < 0.001") == 'p <span class="nb">&lt; 0.001</span>'
     assert unbroken("<b> [x]") == '&lt;b&gt; <span class="nb">[x]</span>'

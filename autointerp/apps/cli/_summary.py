@@ -198,7 +198,7 @@ def histograms(judgement: Judgement, groups: list[Scored], width: int) -> Table:
             f"{score} [dim]{escape(visible(_short(text.split(':')[0])))}[/dim]"
         ]
         for group in groups:
-            text = shares[group.source][place].rjust(5)
+            text = (shares[group.source][place] if group.n else "–").rjust(5)
             cells.append(
                 Text(text, style="dim")
                 if group.is_control

@@ -94,7 +94,7 @@
     const cut = tokens.length > 2 * BESIDE + 1 || focus > BESIDE || tokens.length - focus - 1 > BESIDE;
     return h("li", null,
       h("span", { class: "where" }, kind ? "interval " + kind : "strongest", !seen && h("br"), !seen && h("span", { title: "No rater saw this context" }, "not shown")),
-      h("span", { class: "text" },
+      h("span", { class: "text", dir: "auto" },
         from > 0 && "… ",
         tokens.slice(from, to).map((token, i) => {
           const at = from + i;
@@ -381,7 +381,7 @@
           choices: [["", "any share"], ...DENSITIES.map(([text], at) => [String(at), text]), ["?", "not known"]] }),
         h(Select, { label: "status", value: status, onChange: setStatus, choices: [["", "all"], ...statuses.map((s) => [s, s])] })),
       h("p", { class: "found" },
-        h("span", { role: "status" }, `${found.length.toLocaleString("en")} of ${size.toLocaleString("en")} units`
+        h("span", { role: "status" }, `${found.length.toLocaleString("en")} of ${size.toLocaleString("en")} unit${size === 1 ? "" : "s"}`
           + (!words.length || texts ? "" : files ? "; names, tokens and descriptions are searched, contexts are not" : "; reading the contexts…")
           + (folder && !files ? `; the folder ${folder} is not beside this page, which carries these alone` : "")),
         changed && h("button", { type: "button", onClick: clear }, "Clear filters")),

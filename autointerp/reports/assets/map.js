@@ -454,7 +454,7 @@
       const place_ = data.page[at];
       const own = (await page(Math.floor(place_ / index.size)))[place_ % index.size];
       if (chosen !== at) return;
-      contexts.append(...own.map(([tokens, levels, peak]) => el("li", {}, el("span", { class: "text" },
+      contexts.append(...own.map(([tokens, levels, peak]) => el("li", {}, el("span", { class: "text", dir: "auto" },
         ...tokens.map((token, k) => {
           const level = parseInt(levels[k], 11);
           const made = el("span", { class: "token" + (level ? " fires" : "") + (k === peak ? " focus" : "") }, token);

@@ -28,7 +28,8 @@ def show(material: Material) -> list[Block]:
         return watched
     blocks: list[Block] = [Prose(explanation(tables, _repeated(material)))]
     for place, table in enumerate(tables):
-        if table.of == "raters" and table.units == "studied":
+        has_kappa = any(pair.kappa.value is not None for pair in table.agreement.pairs)
+        if table.of == "raters" and table.units == "studied" and has_kappa:
             suffix = f"-{place + 1}" if len(tables) > 1 else ""
             blocks.append(
                 Figure(
@@ -125,15 +126,23 @@ def _people(material: Material) -> list[Block]:
             for name, statistic in named.items():
                 row |= flat(name, statistic)
             rows.append(row)
-            cells.append(
-                [pair.rubric, pair.kind, who, str(pair.units)]
-                + [_or_undefined(s) for s in named.values()]
-            )
+            if pair.units:
+                cells.append(
+                    [pair.rubric, pair.kind, who, str(pair.units)]
+                    + [_or_undefined(s) for s in named.values()]
+                )
     if not rows:
         return []
     caption = "People: first ratings one by one, controls left out; oneself by hidden repeats"
     headings = ["rubric", "of", "who", "units", "alpha", "kappa", "Spearman"]
+    caption += _apart(len(rows) - len(cells))
     return [Table("people", caption, pd.DataFrame(rows), headings, cells)]
+
+
+def _apart(pairs: int) -> str:
+    """Return how many pairs a table leaves out, at the end of its caption: in a crowd few of all
+    that there are have rated the same."""
+    return f". Left out here: {count(pairs, 'pair')} with no unit that both rated" if pairs else ""
 
 
 def _attention(material: Material) -> list[Block]:
@@ -238,16 +247,17 @@ def _table(tables: Sequence[TableAgreement]) -> Table:
             for name, statistic in named.items():
                 row |= flat(name, statistic)
             rows.append(row)
-            cells.append(
-                [
-                    table.rubric, table.of, table.units, who, str(alpha.n[0]),
-                    _or_undefined(alpha), _of_fewer(icc, alpha), _or_undefined(kappa),
-                    _or_undefined(rho),
-                ]
-            )  # fmt: skip
+            if alpha.n[0]:
+                cells.append(
+                    [
+                        table.rubric, table.of, table.units, who, str(alpha.n[0]),
+                        _or_undefined(alpha), _of_fewer(icc, alpha), _or_undefined(kappa),
+                        _or_undefined(rho),
+                    ]
+                )  # fmt: skip
     return Table(
         name="agreement",
-        caption="Agreement by pairs",
+        caption=f"Agreement by pairs{_apart(len(rows) - len(cells))}",
         frame=pd.DataFrame(rows),
         headings=[
             "rubric",

@@ -180,10 +180,13 @@ def pair_text(judged: Calibration) -> str:
     pair = judged.superiority
     assert pair is not None
     of = f"{SUPERIORITY} of {plural(pair.first)[1]} over {plural(pair.second)[1]}"
+    n_first, n_second = pair.n_both
+    both = f"{counted(n_first, pair.first)} and {counted(n_second, pair.second)}"
     if pair.predicted.value is None:
         own = ""
         if pair.human_only.value is not None:
-            own = f" From people's ratings alone it is {interval(pair.human_only)}."
+            value = interval(pair.human_only)
+            own = f" From people's ratings of the {both} that the judge rated too it is {value}."
         return f"No {of} by people is predicted: {pair.predicted.note}.{own}"
     alone = (
         interval(pair.human_only)
@@ -194,8 +197,8 @@ def pair_text(judged: Calibration) -> str:
     return (
         f"As {listed(judged.humans)} would rate {_all_units(judged)}, the {of}, ties halved, is "
         f"{interval(pair.predicted)}; by the judge alone {interval(pair.judge_only)}, from "
-        f"people's ratings alone {alone}. It rests on {pair.n_both[0]} and {pair.n_both[1]} units "
-        f"that people rated.{why}{_look(pair)}"
+        f"people's ratings alone {alone}. It rests on {both} that people and the judge rated."
+        f"{why}{_look(pair)}"
     )
 
 

@@ -26,7 +26,7 @@ from autointerp.reports.colours import colour, on_page
 from autointerp.reports.panels import Block, Material, Prose, Table, UnitBrowser
 from autointerp.reports.words import LEFT_OUT, brief_label, number, share
 from autointerp.store.run import Run
-from autointerp.text import ON_PAGE, visible
+from autointerp.text import ON_PAGE, count, visible
 from autointerp.units.sources import kind_of
 
 AFTER = "verdict"
@@ -103,7 +103,7 @@ def show(material: Material) -> list[Block]:
     )
     return [
         Prose(
-            f"{len(units):,} units: the {top} strongest contexts of each, then one of "
+            f"{count(len(units), 'unit')}: the {top} strongest contexts of each, then one of "
             f"{'each interval' if top == TOP else f'{top} intervals'} of activation. The deeper "
             "the colour behind a token, the more strongly the unit fires on it; the framed token "
             f"is the peak.{_seen(details)}{sampled}"

@@ -137,7 +137,9 @@ def test_runs_are_listed_with_units_and_ratings(
 
 
 def test_units_that_nobody_was_asked_about_are_listed_as_such(command_line: Call, tmp_path: Path):
-    fabricate_run(tmp_path / "runs", {"features": 3, "neurons": 2}, contexts=0).close()
+    fabricate_run(tmp_path / "runs", {"features": 3, "neurons": 2}).close()
+    assert "none asked of 3 features, 2 neurons  none" in command_line("runs").out
+    assert command_line("pack", "main", "-o", "for-ann.pack").code == 0  # asks nobody yet
     assert "none asked of 3 features, 2 neurons  none" in command_line("runs").out
 
 

@@ -36,6 +36,15 @@ def test_the_command_prints_the_finding_the_histograms_and_the_place(
     assert (tmp_path / "reports" / "main" / "index.html").exists()
 
 
+def test_a_source_without_a_score_has_no_shares(command_line: Callable[..., Any], tmp_path: Path):
+    with fabricate_run(tmp_path / "runs", {"features": 2, "planted": 1}, contexts=0) as run:
+        add_scores(run, "features", "human:ann", [0, 0, 0, 1, 1])
+        add_scores(run, "planted", "human:ann", [0, 0, 0, 0, 0], missing={"skipped": 1})
+    line = next(one for one in command_line("report").out.splitlines() if "4 mostly" in one)
+    assert "50 %" in line
+    assert line.rstrip().endswith("–")
+
+
 def test_many_sources_are_not_squeezed_until_neither_names_nor_shares_can_be_read(
     command_line: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

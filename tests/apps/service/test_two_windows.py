@@ -20,7 +20,7 @@ from support.fabricate import fabricate_run
 from autointerp.apps.service._tokens import Tokens
 from autointerp.findings.comparison import compare
 from autointerp.people.ingest import ingest_journals
-from autointerp.people.journal import read_journal
+from autointerp.people.journal import open_journal, read_journal
 from autointerp.people.session import Sitting
 from autointerp.pipeline.invite import invite
 from autointerp.store.run import open_run
@@ -280,3 +280,41 @@ def test_every_key_of_the_page_does_what_it_says_in_text_from_right_to_left(
         ("decline", None),
         *[("score", 5)] * 5,
     ]
+
+
+def test_a_second_window_and_a_terminal_at_the_same_sitting_are_told_why_an_answer_waits(
+    start, port, tmp_path, chromium
+):
+    runs = tmp_path / "runs"
+    fabricate_run(runs, {"features": 3, "neurons": 3}, name="tiny")
+    sitting = Sitting(repeat_share=0, practice=False, guess=False)
+    made = invite("tiny", "human:ann", 6, sitting=sitting, corpus_text=False, runs=runs)
+    details = {"journal": made.session}
+    token = Tokens(runs).issue("rater", run="tiny", rater="human:ann", details=details)[1]
+    (path,) = (runs / "tiny" / "journals").glob("human-ann.*.jsonl")
+    server = start()
+    window = chromium.new_context()
+    one, other = window.new_page(), window.new_page()
+    for page, query in ((one, f"?token={token}"), (other, "")):
+        page.goto(f"http://127.0.0.1:{port}/rate/{query}")
+        page.wait_for_selector("#sheet:not([hidden])")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#item:not([hidden])")
+    for _ in range(2):
+        one.keyboard.press("5")
+    expect(one.locator("#progress")).to_contain_text("item 3 of 6")
+    one.wait_for_function("() => !localStorage.length")
+    other.keyboard.press("1")  # of the first item, with the second to come
+    expect(other.locator("#progress")).to_contain_text("item 3 of 6")
+    expect(other.locator("#typed")).to_have_text("One answer was not taken: answered already.")
+    server.kill()
+    server.wait()
+    with open_journal(path, "human:ann"):  # as a terminal has it
+        start()
+        other.keyboard.press("2")
+        expect(other.locator("#line")).to_contain_text("this sitting is open in a terminal")
+        expect(other.locator("#line")).to_contain_text("1 answer safe on this device")
+    other.evaluate("() => dispatchEvent(new Event('online'))")
+    other.wait_for_function("() => !localStorage.length")
+    window.close()
+    assert [entry.score for entry in read_journal(path).entries["human:ann"]] == [5, 5, 2]

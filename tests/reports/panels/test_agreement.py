@@ -3,11 +3,17 @@ from types import SimpleNamespace
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from autointerp.findings.agreement import MOST_REPEATS, ContextsShown, TableAgreement
+from autointerp.findings.agreement import (
+    MOST_REPEATS,
+    ContextsShown,
+    RatersAgreement,
+    TableAgreement,
+)
 from autointerp.reports.panels import Prose
 from autointerp.reports.panels.agreement import _table, draw, explanation, show
 from autointerp.reports.style import house_style
 from autointerp.stats.agreement import Agreement, agreement
+from autointerp.stats.results import Statistic
 
 
 def table(of: str = "raters", units: str = "studied") -> SimpleNamespace:
@@ -52,7 +58,28 @@ def test_the_intraclass_correlation_says_on_how_few_units_it_rests():
     assert " on " not in rows["model:a, model:b"][2]
     # No unit has four ratings, and none that bob rated: nothing agrees or disagrees there.
     assert rows["all 4 raters"][2] == "too few units"
-    assert set(rows["model:a, human:bob"][1:]) == {"too few units"}
+    assert not any("human:bob" in who for who in rows)
+    assert table.caption == (
+        "Agreement by pairs. Left out here: 3 pairs with no unit that both rated"
+    )
+    assert len(table.frame) == len(table.rows) + 3
+
+
+def test_pairs_of_people_with_nothing_in_common_are_counted_and_not_listed():
+    names = ("human:ann", "human:bob")
+    agreed = agreement(np.array([[1, 2], [2, 2], [3, 4]], dtype=float), names)
+    found = TableAgreement("main", "r", "raters", "studied", names, agreed)
+    none = Statistic(None, None, None, (0,), "", 0.95, "no unit")
+    comparison = compared(found)
+    comparison.people = [
+        RatersAgreement("r", "people", ("human:ann", other), units, none, none, none)
+        for other, units in (("human:bob", 3), ("human:cas", 0), ("human:dan", 0))
+    ]
+    material = SimpleNamespace(comparisons=[comparison], judgements=[])
+    (people,) = (block for block in show(material) if getattr(block, "name", "") == "people")
+    assert [row[2] for row in people.rows] == ["human:ann, human:bob"]
+    assert people.caption.endswith("Left out here: 2 pairs with no unit that both rated")
+    assert list(people.frame.units) == [3, 0, 0]
 
 
 def test_repeats_beyond_those_that_are_counted_are_not_called_all():

@@ -62,7 +62,7 @@ def test_superiority_by_people_stands_beside_that_of_the_judge(tmp_path: Path):
         "As human:p0 and human:p1 would rate all units, the probability of superiority of features "
         "over neurons, ties halved, is" in said
     )
-    assert "20 and 20 units that people rated" in said
+    assert "rests on 20 features and 20 neurons that people and the judge rated." in said
     assert tables["people_pairs"].summary
     assert tables["people_pairs"].rows[0][1] == "features, neurons"
 

@@ -348,3 +348,30 @@ def test_text_and_pictures_follow_the_dark_theme(chromium: Any, page_url: str):
 def test_it_prints(opened: Report, tmp_path: Path):
     opened.page.pdf(path=tmp_path / "page.pdf", format="A4")
     assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_words_of_any_length_and_script_stand_in_their_order_within_the_page(
+    chromium: Any, tmp_path: Path
+):
+    words = ["W" * 300, "שלום", "עולם"]
+    with fabricate_run(tmp_path / "runs", {"features": 1}, text=words) as run:
+        add_scores(run, "features", "model:a", [0, 0, 0, 0, 1])
+    url = report(["main"], tmp_path / "out", folder=tmp_path / "runs").page.as_uri()
+    watched = Report(chromium, url, viewport={"width": 360, "height": 900})
+    page = watched.page
+    assert watched.found() == "1 of 1 unit"
+    page.locator("button.open").click()
+    page.wait_for_selector(".contexts li")
+    assert words[0] in page.locator(".tokens").inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    # Of words from right to left on a line, that of the text's beginning is the last to the right.
+    gaps = page.evaluate("""[...document.querySelectorAll('.contexts .token')].flatMap(token => {
+      const before = token.previousElementSibling;
+      const isWord = e => e && !e.textContent.includes('W') && e.getClientRects().length === 1;
+      if (!isWord(before) || !isWord(token)) return [];
+      const [one, other] = [before, token].map(e => e.getBoundingClientRect());
+      return one.top === other.top ? [one.left - other.left] : [];
+    })""")
+    assert len(gaps) > 5
+    assert min(gaps) > 0
+    watched.context.close()

@@ -31,6 +31,7 @@ let guessed = false; // whether the words before the last question were shown
 let sending = false;
 let failures = 0;
 let isBusy = false; // whether the server asked to wait
+let trouble = ""; // why nothing is sent now
 let timer = 0;
 let stopped = ""; // why nothing can be sent any more
 let worked = 0, seen = 0, paused = true;
@@ -94,6 +95,7 @@ async function ask(method, path, body) {
     const error = new Error(line);
     const isOurs = (response.headers.get("Content-Type") || "").startsWith("application/problem+json");
     error.status = response.status;
+    error.isOurs = isOurs;
     error.passes = !isOurs || response.status >= 500 || [408, 425, 429].includes(response.status);
     error.waitS = Number(response.headers.get("Retry-After")) || 0;
     throw error;
@@ -113,10 +115,10 @@ async function flush() {
     const done = new Map(answered.outcomes.map((one) => [one.id, one]));
     queue = queue.filter((deed) => !done.has(deed.id));
     keep();
-    for (const one of answered.outcomes) {
+    receive(answered.state);
+    for (const one of answered.outcomes) { // said beside the item that now stands there
       if (one.refused) tell(`One answer was not taken: ${one.refused}.`);
     }
-    receive(answered.state);
     const feedback = answered.outcomes.map((one) => one.feedback).filter(Boolean).pop();
     if (feedback) showFeedback(feedback);
   } catch (error) {
@@ -126,6 +128,7 @@ async function flush() {
       const wait = Math.max(WAITS_S[Math.min(failures, WAITS_S.length - 1)], error.waitS || 0);
       failures += 1;
       isBusy = error.status === 429;
+      trouble = isBusy ? "The server is busy." : error.isOurs ? `The server says: ${error.message}.` : "No connection.";
       timer = setTimeout(flush, wait * 1000 * (0.75 + Math.random() / 2));
     }
   } finally {
@@ -171,7 +174,7 @@ function showLine() {
   const line = at("line");
   const many = queue.length === 1 ? "1 answer" : `${queue.length} answers`;
   if (stopped) line.textContent = `Stopped: ${stopped}. ${queue.length ? `${many} ${queue.length === 1 ? "waits" : "wait"} on this device.` : ""}`;
-  else if (failures) line.textContent = `${isBusy ? "The server is busy." : "No connection."} ${queue.length ? `${many} safe on this device; ` : ""}trying again. You may go on.`;
+  else if (failures) line.textContent = `${trouble} ${queue.length ? `${many} safe on this device; ` : ""}trying again. You may go on.`;
   line.hidden = !stopped && !failures;
 }
 
