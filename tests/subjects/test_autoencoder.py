@@ -224,3 +224,18 @@ def test_a_reconstruction_is_the_product_however_few_latents_are_active(active: 
     latents[0, 3] = 0  # a token without any
     wanted = latents.double() @ sae.W_dec.double() + sae.b_dec.double()
     torch.testing.assert_close(sae.decode(latents).double(), wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [1, 7])
+def test_a_narrow_product_made_some_tokens_at_a_time_is_that_made_at_once(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(top_k_module, "TOKENS_AT_ONCE", 16)
+    weight = torch.randn(D_IN, width, requires_grad=True)
+    bias = torch.randn(width)
+    x = inputs().view(7, 10, D_IN)
+    expected = top_k_module.affine(x, weight, bias)
+    assert expected.requires_grad  # with gradients it is made at once
+    with torch.no_grad():
+        found = top_k_module.affine(x, weight, bias)
+    torch.testing.assert_close(found, expected.detach())
