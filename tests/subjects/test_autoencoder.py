@@ -239,3 +239,14 @@ def test_a_narrow_product_made_some_tokens_at_a_time_is_that_made_at_once(
     with torch.no_grad():
         found = top_k_module.affine(x, weight, bias)
     torch.testing.assert_close(found, expected.detach())
+
+
+def test_a_token_s_latents_do_not_hang_on_how_many_stand_beside_it() -> None:
+    """In parts of 512, the last of 513 tokens was a product of one row, with other last bits."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1024, 64, generator=generator)
+    weight, bias = torch.randn(64, 20, generator=generator), torch.zeros(20)
+    with torch.no_grad():
+        every = top_k_module.affine(x, weight, bias)
+        for tokens in (511, 512, 513, 515):
+            assert torch.equal(top_k_module.affine(x[:tokens], weight, bias), every[:tokens])
