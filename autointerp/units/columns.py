@@ -21,7 +21,7 @@ from autointerp.subjects.passages import words_of
 from autointerp.subjects.token_texts import TokenTexts
 from autointerp.subjects.windows import Windows
 from autointerp.units.draws import interval_of
-from autointerp.units.masks import count_by_column, over, where
+from autointerp.units.masks import firing, where
 from autointerp.units.near_copies import holding, on_the_wrong_side
 from autointerp.units.reservoirs import (
     Entries,
@@ -71,39 +71,62 @@ class Columns:
     def add(self, block: Tensor, places: Places) -> None:
         """Take in a block [rows, tokens, columns] of activations; it is overwritten.
 
-        Raises SubjectError if one is infinite or no number.
+        Raises SubjectError if one is infinite or no number, on a token that is kept.
         """
-        # From here on a unit fires where its activation is over 0.
-        block = torch.threshold_(block.contiguous(), self.settings.fires, 0.0)
-        kept = places.whole.kept
-        if not kept.all():
-            kept = kept.reshape(*block.shape[:2], 1)
-            block *= torch.from_numpy(kept).to(block.device, block.dtype)
+        block = block.contiguous()
+        silent = np.flatnonzero(~places.whole.kept)
+        if len(silent):
+            block.view(-1, self.count)[torch.from_numpy(silent).to(block.device)] = 0.0
         for rows, chunk in places.in_turn:
-            self._add_strongest(block[rows], chunk)
-            self._add_levels(block[rows], chunk)
-        self.fired += count_by_column(over(block.flatten(0, 1), 0.0))
+            self._add_firing(block[rows], chunk)
         self._add_random(block, places.whole)
+
+    def _add_firing(self, block: Tensor, batch: Chunk) -> None:
+        """Take in where the units fire.
+
+        A batch is looked at once: what is over the least value that either reservoir looks at.
+        """
+        fires = np.float32(self.settings.fires)
+        cut = np.maximum(self._pair(self.levels.cut, np.min), fires)
+        least = np.minimum(np.maximum(self._pair(self.top.least, np.min), fires), cut)
+        flat = block.flatten(0, 1)
+        places, columns, fired = firing(flat, least, self.settings.fires)
+        self.fired += fired
+        values = batch.at(flat, places, columns)
+        if not np.isfinite(values).all():
+            raise self._not_finite(block, batch)
+        self._add_strongest(block, batch, places, columns, values)
+        by_value = np.flatnonzero(values > cut[columns])
+        if len(by_value) < len(values):
+            places, columns, values = places[by_value], columns[by_value], values[by_value]
+        self._add_levels(block, batch, cut, places, columns, values)
 
     def _pair(self, values: NDArray[Any], reduce: Callable[..., NDArray[Any]]) -> NDArray[Any]:
         """Return per column the reduction of its two streams' `values` [keys]."""
         return reduce(values.reshape(self.count, 2), axis=1)
 
-    def _add_strongest(self, block: Tensor, batch: Chunk) -> None:
-        peaks = block.amax(1)
-        if not peaks.sum().isfinite():
-            raise self._not_finite(block, batch)
-        least = self._pair(self.top.least, np.min)
-        rows, columns = where(over(peaks, least))
-        if not len(rows):
+    def _add_strongest(
+        self,
+        block: Tensor,
+        batch: Chunk,
+        places: NDArray[np.int64],
+        columns: NDArray[np.int64],
+        values: NDArray[np.float32],
+    ) -> None:
+        """Take in the peaks of windows that are over the least of their stream."""
+        keys = 2 * columns + batch.place_split[places]
+        passes = np.flatnonzero(values > self.top.least[keys])
+        if not len(passes):
             return
-        values = peaks[rows, columns].cpu().numpy()
-        keys = 2 * columns + batch.split[rows]
-        passes = values > self.top.least[keys]
-        rows, columns = rows[passes], columns[passes]
-        chosen = block[rows, :, columns]
-        places = rows * block.shape[1] + chosen.argmax(1).cpu().numpy()
-        self.top.add(batch.entries(block, places, columns, self.offset))
+        window = places[passes] // batch.length * self.count + columns[passes]
+        values = values[passes]
+        peak = np.zeros(batch.rows * self.count, np.float32)
+        np.maximum.at(peak, window, values)
+        strongest = np.flatnonzero(values == peak[window])[::-1]
+        first = np.full(len(peak), -1)
+        first[window[strongest]] = passes[strongest]  # of equal ones the first is written last
+        peaks = first[first >= 0]
+        self.top.add(self._entries(block, batch, places[peaks], columns[peaks], self.offset))
 
     def _not_finite(self, block: Tensor, batch: Chunk) -> SubjectError:
         place, column = next(zip(*where(~block.flatten(0, 1).isfinite()), strict=True))
@@ -114,25 +137,41 @@ class Columns:
             "dtype"
         )
 
-    def _add_levels(self, block: Tensor, batch: Chunk) -> None:
-        flat = block.flatten(0, 1)
+    def _add_levels(
+        self,
+        block: Tensor,
+        batch: Chunk,
+        cut: NDArray[np.float32],
+        places: NDArray[np.int64],
+        columns: NDArray[np.int64],
+        values: NDArray[np.float32],
+    ) -> None:
+        """Take in values over the `cut` [columns], which are given, and some under it."""
         self.levels.places += np.tile(batch.count, self.count)
-        cut = self._pair(self.levels.cut, np.min)
-        places, columns = where(over(flat, cut))
         below, below_columns = batch.under(self.offset, self.levels.widest)
-        values = batch.at(flat, below, below_columns)
-        fires = (values > 0) & (values <= cut[below_columns])
+        low = batch.at(block.flatten(0, 1), below, below_columns)
+        fires = np.flatnonzero((low > self.settings.fires) & (low <= cut[below_columns]))
         places = np.concatenate([places, below[fires]])
         columns = np.concatenate([columns, below_columns[fires]])
-        values = batch.at(flat, places, columns)
+        values = np.concatenate([values, low[fires]])
         priority = batch.priority(places, columns, self.offset)
         passes = self.levels.passes(2 * columns + batch.place_split[places], values, priority)
-        self.levels.add(batch.entries(block, places[passes], columns[passes], self.offset))
+        self.levels.add(self._entries(block, batch, places[passes], columns[passes], self.offset))
 
     def _add_random(self, block: Tensor, batch: Chunk) -> None:
         random = self.random
         places, columns = batch.lowest(self.random_offset, random.bound, random.size)
-        random.add(batch.entries(block, places, columns, self.random_offset))
+        random.add(self._entries(block, batch, places, columns, self.random_offset))
+
+    def _entries(
+        self,
+        block: Tensor,
+        batch: Chunk,
+        places: NDArray[np.int64],
+        columns: NDArray[np.int64],
+        offset: NDArray[np.uint64],
+    ) -> Entries:
+        return batch.entries(block, places, columns, offset, self.settings.fires)
 
     def contexts(
         self, texts: WindowTexts
@@ -383,11 +422,13 @@ class Chunk:
         places: NDArray[np.int64],
         columns: NDArray[np.int64],
         offset: NDArray[np.uint64],
+        fires: float,
     ) -> Entries:
         """Return the table rows of places [n] in columns [n], with their windows.
 
-        A window ends where a token is not kept, such as the one between two documents. Activations
-        outside are whatever stands there; their ids are -1.
+        An activation that is not over `fires` is 0. A window ends where a token is not kept, such
+        as the one between two documents. Activations outside are whatever stands there; their ids
+        are -1.
         """
         ids = self.ids.take(places, axis=0)
         side, cut = self.each_side, np.flatnonzero(self.is_cut[places])
@@ -404,6 +445,7 @@ class Chunk:
             np.clip(around, 0, block.numel() - 1, out=around)
             taken = block.reshape(-1).take(torch.from_numpy(around).to(block.device))
             activations = taken.cpu().numpy()
+        torch.threshold_(torch.from_numpy(activations), fires, 0.0)
         return Entries(
             key=2 * columns + self.place_split[places],
             value=activations[:, self.each_side].copy(),

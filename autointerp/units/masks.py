@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+AT_ONCE = 1 << 19  # values, 2 MB of them: few enough for a processor's cache
 LANE = 255  # ones that a byte can count
 
 
@@ -30,6 +31,32 @@ def where(mask: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         return np.divmod(np.flatnonzero(mask.numpy()), mask.shape[1])
     rows, columns = mask.nonzero(as_tuple=True)
     return rows.cpu().numpy(), columns.cpu().numpy()
+
+
+def firing(
+    values: Tensor, least: NDArray[np.float32], fires: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows and columns of what is not up to `least` [columns], which NaN is not, in
+    `values` [rows, columns], row by row; and how many values of each column are over `fires`.
+
+    On a CPU a part is looked at for both while it is in the cache.
+    """
+    width = values.shape[1]
+    if values.device.type != "cpu" or values.dtype == torch.bfloat16:
+        rows, columns = where(~(values <= torch.from_numpy(least).to(values.device)))
+        return rows, columns, count_by_column(over(values, fires))
+    step = max(1, AT_ONCE // width)
+    found, count = [np.zeros(0, np.int64)], np.zeros(width, np.int64)
+    flat = values.numpy()
+    for begin in range(0, len(flat), step):
+        part = flat[begin : begin + step]
+        mask = np.less_equal(part, least)
+        np.logical_not(mask, out=mask)
+        found.append(np.flatnonzero(mask) + begin * width)
+        np.greater(part, fires, out=mask)
+        count += count_by_column(torch.from_numpy(mask))
+    rows, columns = np.divmod(np.concatenate(found), width)
+    return rows, columns, count
 
 
 def count_by_column(mask: Tensor) -> NDArray[np.int64]:

@@ -144,11 +144,18 @@ def store_silence(run: Run, units: Sequence[int], places: Sequence[Place], firin
     """Store in which of the places each unit is silent; what was not read is not called silent."""
     silent = ~firing.anywhere & firing.is_read[:, None]
     column = {unit: number for number, unit in enumerate(units)}
-    rows = [
-        {"context_id": place.context, "unit_id": unit, "silent": bool(silent[row, column[unit]])}
+    parts = [
+        (
+            np.repeat([place.context for place in shown], len(some)),
+            np.tile(np.array(some, np.int64), len(shown)),
+            silent[: len(shown), [column[unit] for unit in some]].ravel(),
+        )
         for some, shown in looked_at(units, places)
-        for row, place in enumerate(shown)
-        for unit in some
+        if some and shown
     ]
+    if not parts:
+        return
+    contexts, unit_ids, are_silent = (np.concatenate(one) for one in zip(*parts, strict=True))
+    rows = {"context_id": contexts, "unit_id": unit_ids, "silent": are_silent}
     with run.transaction():
-        run.insert("silence", rows, ignore=True)
+        run.insert_columns("silence", rows, ignore=True)

@@ -68,6 +68,15 @@ def test_few_rows_some_and_many_are_stored_alike(
     ]
 
 
+def test_columns_that_are_arrays_or_lists_are_stored_and_known_keys_are_left(run: Run) -> None:
+    run.insert("silence", [{"context_id": 1, "unit_id": 7, "silent": False}])
+    columns = {
+        "context_id": np.array([1, 2]), "unit_id": [7, 7], "silent": np.array([True, True])
+    }  # fmt: skip
+    run.insert_columns("silence", columns, ignore=True)
+    assert run.rows("SELECT * FROM silence ORDER BY ALL") == [(1, 7, False), (2, 7, True)]
+
+
 def test_inserting_no_rows_does_nothing(run: Run):
     run.insert("about", [])
     assert run.rows("SELECT * FROM about") == []

@@ -224,3 +224,29 @@ def test_a_reconstruction_is_the_product_however_few_latents_are_active(active: 
     latents[0, 3] = 0  # a token without any
     wanted = latents.double() @ sae.W_dec.double() + sae.b_dec.double()
     torch.testing.assert_close(sae.decode(latents).double(), wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [1, 7])
+def test_a_narrow_product_made_some_tokens_at_a_time_is_that_made_at_once(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(top_k_module, "TOKENS_AT_ONCE", 16)
+    weight = torch.randn(D_IN, width, requires_grad=True)
+    bias = torch.randn(width)
+    x = inputs().view(7, 10, D_IN)
+    expected = top_k_module.affine(x, weight, bias)
+    assert expected.requires_grad  # with gradients it is made at once
+    with torch.no_grad():
+        found = top_k_module.affine(x, weight, bias)
+    torch.testing.assert_close(found, expected.detach())
+
+
+def test_a_token_s_latents_do_not_hang_on_how_many_stand_beside_it() -> None:
+    """In parts of 512, the last of 513 tokens was a product of one row, with other last bits."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1024, 64, generator=generator)
+    weight, bias = torch.randn(64, 20, generator=generator), torch.zeros(20)
+    with torch.no_grad():
+        every = top_k_module.affine(x, weight, bias)
+        for tokens in (511, 512, 513, 515):
+            assert torch.equal(top_k_module.affine(x[:tokens], weight, bias), every[:tokens])

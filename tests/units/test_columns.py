@@ -139,3 +139,32 @@ def test_an_activation_that_is_no_number_is_refused() -> None:
     kept, part = columns(), chunk()
     with pytest.raises(SubjectError, match="an activation of the features is not finite"):
         kept.add(block(wrong), Places(part))
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_an_activation_on_a_token_that_is_not_kept_may_be_no_number(value: float) -> None:
+    wrong = VALUES.copy()
+    wrong[1, 3] = value
+    kept, right = columns(), columns()
+    kept.add(block(wrong), Places(chunk()))
+    right.add(block(VALUES), Places(chunk()))
+    assert kept.contexts(TEXTS)[0] == right.contexts(TEXTS)[0]
+
+
+def test_of_equal_peaks_of_a_window_the_first_one_is_kept() -> None:
+    kept = columns()
+    kept.add(
+        block(np.array([[5, 0, 5, 5], [0, 0, 0, 0], [0, 0, 0, 0]], np.float32)), Places(chunk())
+    )
+    (contexts,), _, _ = kept.contexts(TEXTS)
+    top = [context for context in contexts if context.draw == "top"]
+    assert [(context.position, context.activation) for context in top] == [(0, 5.0)]
+
+
+def test_an_activation_that_is_not_over_what_fires_is_shown_as_none() -> None:
+    kept = columns()
+    kept.add(block(np.where(VALUES == 4, VALUES, np.float32(1e-6))), Places(chunk()))
+    (contexts,), _, _ = kept.contexts(TEXTS)
+    top = [context for context in contexts if context.draw == "top"]
+    assert [context.activations for context in top] == [(0.0, 4.0, 0.0)]
+    assert kept.fired.tolist() == [1]

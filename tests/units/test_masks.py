@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from autointerp.units.masks import count_by_column, count_by_row, over, where
+from autointerp.units.masks import count_by_column, count_by_row, firing, over, where
 
 
 @given(
@@ -46,3 +46,25 @@ def test_over_is_what_torch_says_of_numbers_and_of_columns(dtype: torch.dtype) -
     assert over(values, 0.1).tolist() == (values > 0.1).tolist()
     least = np.array([0.1, 0.0, 0.3], np.float32)
     assert over(values, least).tolist() == (values > torch.from_numpy(least)).tolist()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("rows", [0, 1, 50])
+def test_what_fires_is_found_and_counted_however_many_rows_are_looked_at_at_once(
+    rows: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autointerp.units.masks.AT_ONCE", 21)  # 7 rows of 3 columns
+    values = torch.randn(rows, 3, generator=torch.Generator().manual_seed(0)).to(dtype)
+    least = np.array([0.5, 1.0, 0.25], np.float32)
+    found = firing(values, least, 0.25)
+    expected = (values > torch.from_numpy(least)).nonzero(as_tuple=True)
+    assert [at.tolist() for at in found[:2]] == [at.tolist() for at in expected]
+    assert found[2].tolist() == (values > 0.25).sum(0).tolist()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_is_no_number_is_found_and_fires_nowhere(dtype: torch.dtype) -> None:
+    values = torch.tensor([[torch.nan, 0.0], [-torch.inf, torch.inf]], dtype=dtype)
+    rows, columns, count = firing(values, np.zeros(2, np.float32), 0.0)
+    assert [*zip(rows.tolist(), columns.tolist(), strict=True)] == [(0, 0), (1, 1)]
+    assert count.tolist() == [0, 1]

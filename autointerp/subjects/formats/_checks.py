@@ -45,7 +45,7 @@ def measured(sae: SparseAutoencoder, x: Tensor, reconstructs: bool = True) -> Me
     for first in range(0, len(x), rows):
         part = x[first : first + rows]
         latents = sae.encode(part)
-        fired += int((latents > 0).sum())
+        fired += int(torch.count_nonzero(latents > 0))
         if reconstructs:
             missed += float((part - sae.decode(latents, part)).double().pow(2).sum())
     spread = float((x - x.mean(0)).double().pow(2).sum())
