@@ -29,17 +29,29 @@ from autointerp.units.together import Member, draw_together
 from bench import resident_mb
 from bench._shapes import figure
 from bench.harvest import columns_cpu_s
+from bench.pythia import LATENTS, SETTINGS, SITE, subject_at
 
 SAES, UNITS, ROUNDS = 8, 100, 2
-TOKENS, MANY = 200_000, 1_000_000
+TOKENS, MANY, USUAL_TOKENS = 200_000, 1_000_000, 100_000
 LOSS_TOKENS = 0  # the loss is measured in a pass of its own
 
 
-def subjects(tokens: int) -> tuple[list[Subject], RunSettings]:
-    """Return the embedded subject with eight SAEs: its own one, its columns turned a little."""
+def embedded(tokens: int) -> tuple[list[Subject], RunSettings]:
+    """Return the embedded subject with eight SAEs, and settings that read so many tokens."""
     settings = RunSettings()
     settings = replace(settings, harvest=replace(settings.harvest, tokens=tokens))
-    first = load_subject(settings.subject)
+    return with_saes(load_subject(settings.subject)), settings
+
+
+def usual(tokens: int) -> tuple[list[Subject], RunSettings]:
+    """Return a Pythia-70m shape with eight SAEs of 16,384 latents, and settings likewise."""
+    settings = RunSettings()
+    settings = replace(settings, harvest=replace(SETTINGS, tokens=tokens))
+    return with_saes(subject_at(SITE, tokens, "topk")), settings
+
+
+def with_saes(first: Subject) -> list[Subject]:
+    """Return a subject with eight SAEs: its own one, its columns turned a little."""
     own = first.sae
     assert isinstance(own, SparseAutoencoder)
     made = []
@@ -48,7 +60,7 @@ def subjects(tokens: int) -> tuple[list[Subject], RunSettings]:
         turned = own.W_enc + 0.01 * own.W_enc.norm(dim=0) * noise
         sae = replace(own, W_enc=turned)
         made.append(replace(first, sae=sae, digests={**first.digests, "sae": str(seed)}))
-    return made, settings
+    return made
 
 
 def encoders_s(some: list[Subject], settings: RunSettings) -> float:
@@ -86,25 +98,27 @@ def sweep_s(some: list[Subject], settings: RunSettings) -> float:
 
 def memory(tokens: int) -> None:
     """Print the peak resident size of this process after a sweep."""
-    some, settings = subjects(tokens)
+    some, settings = embedded(tokens)
     sweep_s(some, settings)
     print(json.dumps({"mb": resident_mb()}))
 
 
-def ratio(tokens: int, rounds: int) -> dict[str, Any]:
+def ratio(
+    name: str, what: str, some: list[Subject], settings: RunSettings, rounds: int
+) -> dict[str, Any]:
     """Return what a sweep costs over one forward pass and its encoders."""
-    some, settings = subjects(tokens)
+    tokens = settings.harvest.tokens
     found = []
     for _ in range(rounds):
         both = encoders_s(some, settings)
         found.append((sweep_s(some, settings) / both, columns_cpu_s(some[0], [], settings) / both))
     least, share = min(found)
     return figure(
-        f"sweep_{SAES}_over_forward_plus_encoders" + ("_1m" if tokens == MANY else ""),
+        f"sweep_{SAES}{name}",
         round(least, 3),
         "ratio",
         f"CPU of draw_together over one forward pass and {SAES} encoders of all latents, "
-        f"{tokens:,} tokens of the embedded subject, {UNITS} features of each, least of "
+        f"{tokens:,} tokens of {what}, {UNITS} features of each, least of "
         f"{count(rounds, 'round')}; the forward pass is {share:.2f} of the denominator; at most "
         "1.1 is wanted",
     )
@@ -117,9 +131,12 @@ def figures(quick: bool = False) -> Iterator[dict[str, Any]]:
     """
     torch.set_num_threads(1)
     tokens = TOKENS // 10 if quick else TOKENS
-    yield ratio(tokens, 1 if quick else ROUNDS)
+    over, own = "_over_forward_plus_encoders", "the embedded subject"
+    yield ratio(over, own, *embedded(tokens), rounds=1 if quick else ROUNDS)
     if not quick:
-        yield ratio(MANY, 1)
+        yield ratio(f"{over}_1m", own, *embedded(MANY), rounds=1)
+        shape = f"a Pythia-70m shape, SAEs of {LATENTS:,} latents"
+        yield ratio(f"_pythia{over}", shape, *usual(USUAL_TOKENS), rounds=1)
     code = f"from bench.sweep import memory; memory({tokens})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     yield figure(
