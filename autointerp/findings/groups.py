@@ -386,6 +386,11 @@ class Judgement:
         return adjusted.decision == "higher"
 
 
+def on_first_rubric(judgements: Sequence[Judgement]) -> list[Judgement]:
+    """Return those whose scores can stand on one axis: that share the first one's rubric."""
+    return [one for one in judgements if one.rubric_digest == judgements[0].rubric_digest]
+
+
 # ------------------------------------------------------------------------------ groups
 
 

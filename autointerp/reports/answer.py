@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from autointerp.findings.across import RunContrast
-from autointerp.findings.groups import Contrast, Judgement
+from autointerp.findings.groups import Contrast, Judgement, on_first_rubric
 from autointerp.records import is_person
 from autointerp.reports.against import NOTHING_KNOWN, objections
 from autointerp.reports.panels import Answer, Figure, Material
@@ -68,11 +68,6 @@ def answer(material: Material) -> Answer | None:
         ),
         tone=tone,  # type: ignore[arg-type]
     )
-
-
-def on_first_rubric(judgements: Sequence[Judgement]) -> list[Judgement]:
-    """Return those whose scores can stand on one axis: that share the first one's rubric."""
-    return [one for one in judgements if one.rubric_digest == judgements[0].rubric_digest]
 
 
 def _drawn(judgements: Sequence[Judgement], material: Material) -> Drawing:

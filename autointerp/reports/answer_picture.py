@@ -9,8 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 from matplotlib.lines import Line2D
 
-from autointerp.findings.groups import Contrast, Judgement
-from autointerp.reports.answer import on_first_rubric
+from autointerp.findings.groups import Contrast, Judgement, on_first_rubric
 from autointerp.reports.colours import INK, MUTED, PAPER, RULE, colour
 from autointerp.reports.panels import Material
 from autointerp.reports.style import plain_axes, sheet, shortened, two_lines
