@@ -58,6 +58,9 @@ def wilson_ends(
     return np.asarray(scale[0] + span * low), np.asarray(scale[0] + span * high)
 
 
+AT_SEPARATION = "near separation the exact bound (Clopper & Pearson 1934)"  # in words of a method
+
+
 def unseen_share(units: npt.ArrayLike, tail: npt.ArrayLike) -> Floats:
     """Return the largest share of a population of which so many units hold none with a probability
     of at least `tail`, [...]: 0.168 for 20 units and 0.025.

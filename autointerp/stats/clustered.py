@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from autointerp.stats.bounded import not_past_separation, wilson_ends
+from autointerp.stats.bounded import AT_SEPARATION, not_past_separation, wilson_ends
 from autointerp.stats.results import Floats, Statistic, as_level, as_scores
 from autointerp.text import count
 
 LEAST_CLUSTERS = 5
 METHOD = (
     "area under the ROC curve, variance of placements summed by cluster (Obuchowski 1997), Wilson "
-    "at the effective n"
+    f"at the effective n; {AT_SEPARATION}"
 )
 
 

@@ -60,7 +60,10 @@ def mean(
     method = "Student's t over units"
     if scale is not None:
         x = _on_scale(x, *scale)
-        method = "Wilson score interval at the effective n, one unit added over the scale"
+        method = (
+            "Wilson score interval at the effective n, one unit added over the scale; near one "
+            "value the exact bound on what was not seen (Clopper & Pearson 1934)"
+        )
     if len(x) == 1:
         return Statistic(value, None, None, n, method, level, "one value shows no spread")
     if scale is not None:

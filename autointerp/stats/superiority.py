@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
-from autointerp.stats.bounded import not_past_separation, wilson_ends
+from autointerp.stats.bounded import AT_SEPARATION, not_past_separation, wilson_ends
 from autointerp.stats.results import (
     Floats,
     HypothesisTest,
@@ -247,7 +247,10 @@ def pairs(first: npt.ArrayLike, second: npt.ArrayLike, level: float = 0.95) -> P
 
 
 def _share_of_pairs(x_counts: Integers, y_counts: Integers, of: Of, level: float) -> Statistic:
-    method = "Wilson score interval at the DeLong effective n, one unit added (Kottas 2014)"
+    method = (
+        "Wilson score interval at the DeLong effective n, one unit added (Kottas 2014); "
+        f"{AT_SEPARATION}"
+    )
     n = (int(x_counts.sum()), int(y_counts.sum()))
     p, low, high = (float(x) for x in superiority_ends(x_counts, y_counts, (1 - level) / 2, of))
     if len(x_counts) == 1:

@@ -14,14 +14,14 @@ import numpy.typing as npt
 import scipy
 
 from autointerp.errors import TooFewRatings
-from autointerp.stats.bounded import not_past_separation, wilson_ends
+from autointerp.stats.bounded import AT_SEPARATION, not_past_separation, wilson_ends
 from autointerp.stats.results import Floats, HypothesisTest, Statistic, as_level, as_ratings
 from autointerp.stats.superiority import ALL_EQUAL, count_levels, smoothed_levels, superiority
 
 METHOD = (
     "probability of superiority within each rater, weighted n1 n2 / (n1 + n2 + 1) (van Elteren "
     "1960); variance over units, each with all its raters (Obuchowski 1997); Wilson at the "
-    "effective n"
+    f"effective n; {AT_SEPARATION}"
 )
 
 
