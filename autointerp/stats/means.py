@@ -14,7 +14,7 @@ import scipy
 from autointerp.errors import TooFewRatings
 from autointerp.stats.bounded import Scale, mover_difference, unseen_share, wilson_ends
 from autointerp.stats.results import Bounds, Floats, Statistic, as_level, as_scores
-from autointerp.stats.superiority import LEAST_OFF_MODE, superiority
+from autointerp.stats.superiority import nearly_one_value, superiority
 from autointerp.text import count
 
 
@@ -95,23 +95,23 @@ def mean_ends(
         tail,
         variance_at=centre,
     )
-    unseen = np.where(_nearly_one_value(share), unseen_share((n - 1) / design_effect, tail), 0.0)
+    unseen = np.where(_nearly_one_inside(share), unseen_share((n - 1) / design_effect, tail), 0.0)
     value = share.mean(axis=-1)
     low = np.minimum(low, (1 - unseen) * value)
     high = np.maximum(high, (1 - unseen) * value + unseen)
     return scale[0] + span * low, scale[0] + span * high
 
 
-def _nearly_one_value(shares: Floats) -> npt.NDArray[np.bool_]:
-    """Return whether nearly all of the shares of a scale, [..., units], at least 90 % and all but
-    fewer than `LEAST_OFF_MODE`, are one value between its ends, [...].
+def _nearly_one_inside(shares: Floats) -> npt.NDArray[np.bool_]:
+    """Return whether nearly all of the shares of a scale, [..., units], are one value between its
+    ends, [...].
 
     In ascending order that value stands at the middle.
     """
     middle = np.median(shares, axis=-1, keepdims=True)
     off = (shares != middle).sum(axis=-1)
     inside = ((middle > 0) & (middle < 1))[..., 0]
-    return np.asarray(inside & (off < LEAST_OFF_MODE) & (off <= shares.shape[-1] / 10))
+    return np.asarray(inside & nearly_one_value(off, shares.shape[-1]))
 
 
 def mean_difference(

@@ -170,14 +170,20 @@ def superiority_ends(
     return p, np.where(whole, 0.0, low), np.where(whole, 1.0, high)
 
 
+def nearly_one_value(off: npt.ArrayLike, units: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Return whether of so many units nearly all, at least 90 % and all but fewer than
+    `LEAST_OFF_MODE`, are on one value; `off` are those that are not."""
+    off = np.asarray(off)
+    return np.asarray((off < LEAST_OFF_MODE) & (off <= np.asarray(units) / 10))
+
+
 def hides_spread(first: npt.ArrayLike, second: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     """Return whether no interval of P(superiority) holds, [...], for counts by level, [..., k].
 
-    So where both groups together have nearly all units, at least 90 %, on one value and fewer than
-    `LEAST_OFF_MODE` off it: how often that happens is then hardly known, and 95 % intervals cover
-    88 %. So, too, where one group is at least half as large again as the other, and the smaller
-    shows fewer off its own most frequent value: the larger cannot show how it spreads. Complete
-    separation is left out.
+    So where both groups together are `nearly_one_value`: how often another value happens is then
+    hardly known, and 95 % intervals cover 88 %. So, too, where one group is at least half as large
+    again as the other, and the smaller shows fewer than `LEAST_OFF_MODE` off its own most frequent
+    value: the larger cannot show how it spreads. Complete separation is left out.
     """
     x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     x_size, y_size = x.sum(axis=-1), y.sum(axis=-1)
@@ -189,8 +195,7 @@ def hides_spread(first: npt.ArrayLike, second: npt.ArrayLike) -> npt.NDArray[np.
     def hides(counts: Floats, size: Floats, other: Floats) -> npt.NDArray[np.bool_]:
         return np.asarray((off_mode(counts) < LEAST_OFF_MODE) & (other >= 1.5 * size))
 
-    off = off_mode(x + y)
-    one_value = (off < LEAST_OFF_MODE) & (off <= (x_size + y_size) / 10)
+    one_value = nearly_one_value(off_mode(x + y), x_size + y_size)
     hidden = one_value | hides(x, x_size, y_size) | hides(y, y_size, x_size)
     return np.asarray(hidden & (p > 0) & (p < 1))
 
