@@ -97,8 +97,8 @@ class Architecture:
         check_alone(name, model.config)
         self.model = model
         self.name = name
-        self.config = text_config(model.config)
-        self.layers_path, self.layers = layers_of(model, self.config)
+        self.config = _text_config(model.config)
+        self.layers_path, self.layers = _layers(model, self.config)
         self._inner = self.part_of(self.layers_path)  # where a layer's norms are looked for
 
     @property
@@ -405,12 +405,12 @@ def check_alone(name: str, config: Any) -> None:
         )
 
 
-def text_config(config: Any) -> Any:
+def _text_config(config: Any) -> Any:
     """Return the configuration of the language model, where it is one among others."""
     return config.get_text_config() if hasattr(config, "get_text_config") else config
 
 
-def layers_of(model: nn.Module, config: Any) -> tuple[str, nn.ModuleList]:
+def _layers(model: nn.Module, config: Any) -> tuple[str, nn.ModuleList]:
     """Return the path and list of the decoder's layers."""
     names = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
     count = next((v for n in names if isinstance(v := getattr(config, n, None), int)), None)

@@ -56,10 +56,9 @@ class HookedLanguageModel:
         name: str = "",
         hidden: bool | None = False,
         absent: Sequence[str] = (),
-        notes: Sequence[str] = (),
     ) -> None:
         self.absent = frozenset(absent)
-        self.notes = tuple(notes)
+        self.notes: tuple[str, ...] = ()
         if not hasattr(model, "config") or not hasattr(model, "get_input_embeddings"):
             raise SubjectError(
                 f"{type(model).__name__} is not a model; give a Hugging Face causal LM"

@@ -14,11 +14,10 @@ from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
-from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from autointerp.errors import SubjectError, install_hint
-from autointerp.subjects.architecture import check_alone, layers_of, text_config
+from autointerp.subjects.architecture import check_alone
 from autointerp.subjects.hub import no_copy, out_of_reach
 from autointerp.subjects.language_model import HookedLanguageModel
 from autointerp.text import count
@@ -98,9 +97,8 @@ def load_language_model(
         name,
         hidden,
         absent=loading_info["missing_keys"],
-        notes=_of_unused(loading_info["unexpected_keys"], model),
     )
-    found.notes += _of_later_tokens(found)
+    found.notes = (*_of_unused(loading_info["unexpected_keys"], found), *_of_later_tokens(found))
     return found
 
 
@@ -221,14 +219,14 @@ def _of_later_tokens(model: HookedLanguageModel) -> tuple[str, ...]:
     )
 
 
-def _of_unused(unexpected: Iterable[str], model: nn.Module) -> list[str]:
+def _of_unused(unexpected: Iterable[str], model: HookedLanguageModel) -> list[str]:
     """Return a note where the files have weights of layers that the model does not use."""
-    path, _ = layers_of(model, text_config(model.config))
+    path = model.architecture.layers_path
     unused = [k for k in sorted(unexpected) if k.startswith(f"{path}.") and not BUFFERS.search(k)]
     if not unused:
         return []
     return [
         f"{count(len(unused), 'weight')} in the model's files, such as {unused[0]}, "
-        f"{'is' if len(unused) == 1 else 'are'} not used by {type(model).__name__}; see whether "
-        "its config.json is that of these files"
+        f"{'is' if len(unused) == 1 else 'are'} not used by {type(model.model).__name__}; see "
+        "whether its config.json is that of these files"
     ]
