@@ -14,10 +14,12 @@ from autointerp.subjects import Subject, file_digest
 from autointerp.subjects.corpora._documents import Length
 from autointerp.subjects.places import (
     EMBEDDED,
+    SAE,
     check_device,
     is_one_layer,
     no_trained_sae,
     require_places,
+    sae_file,
 )
 
 if TYPE_CHECKING:
@@ -90,7 +92,7 @@ def _embedded(settings: SubjectSettings) -> SubjectSettings:
     """Return the settings with the paths of the embedded subject's parts."""
     return SubjectSettings(
         model=str(EMBEDDED / "transformer.safetensors"),
-        sae=settings.sae or str(EMBEDDED / "sae.safetensors"),
+        sae=settings.sae or str(EMBEDDED / SAE),
         tokenizer=str(EMBEDDED / "tokenizer.json"),
         corpus=settings.corpus or str(EMBEDDED / "corpus.npz"),
         check_sae=settings.check_sae,
@@ -189,8 +191,7 @@ def _one_layer_sae(settings: SubjectSettings) -> LoadedAutoencoder | None:
 
     if not settings.sae:
         return None
-    path = Path(settings.sae)
-    file = path / "sae.safetensors" if path.is_dir() else path
+    file = sae_file(Path(settings.sae))
     if not file.exists():
         raise no_trained_sae(file)
     return load_sae(file, "autointerp", Flags(strict=settings.check_sae))

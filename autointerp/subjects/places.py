@@ -15,7 +15,13 @@ from autointerp.subjects.windows import no_tokens
 
 HUB_MODEL = re.compile(r"([\w-][\w.-]*/)?[\w-][\w.-]*")
 EMBEDDED = Path(__file__).parent / "embedded"
-RECORD = "training.json"  # what `autointerp train` writes beside an SAE
+SAE = "sae.safetensors"  # what `autointerp train` writes, and beside it:
+RECORD = "training.json"
+
+
+def sae_file(path: Path) -> Path:
+    """Return the file of an SAE that `autointerp train` made, by that file or its folder."""
+    return path / SAE if path.is_dir() else path
 
 
 def require_places(settings: SubjectSettings, is_whole: bool = True) -> None:

@@ -27,15 +27,13 @@ from autointerp.subjects.autoencoder import Encoder, load_autoencoder
 from autointerp.subjects.formats import load_sae
 from autointerp.subjects.language_model import HookedLanguageModel
 from autointerp.subjects.one_layer import OneLayerSite, OneLayerTransformer
-from autointerp.subjects.places import RECORD
+from autointerp.subjects.places import RECORD, SAE
 from autointerp.subjects.pretrained import load_language_model
 from autointerp.subjects.training.recipe import (
     ModelRecord,
     TrainingRecord,
     read_record,
 )
-
-ONE_LAYER_SAE = "sae.safetensors"
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ def twin_digest(folder: Path) -> str:
     """Return the sha256 of a twin's SAE and of how twin and SAE were made."""
     weights = next(
         path
-        for name in ("sae_weights.safetensors", ONE_LAYER_SAE, RECORD)
+        for name in ("sae_weights.safetensors", SAE, RECORD)
         if (path := folder / name).exists()
     )
     parts = [file_digest(weights), file_digest(folder / RECORD)]
@@ -173,7 +171,7 @@ def load_one_layer_twin(
     record = twin_record(folder, site)
     twin = untrained_one_layer(trained, record.model)
     _check_same(weights_digest(twin), record, folder)
-    sae = load_autoencoder(folder / ONE_LAYER_SAE, device)
+    sae = load_autoencoder(folder / SAE, device)
     if sae.d_in != trained.config.d_mlp:
         raise SubjectError(
             f"{folder} reads {sae.d_in} activations, the site has {trained.config.d_mlp}; "

@@ -6,17 +6,11 @@ from pathlib import Path
 
 from autointerp.subjects.autoencoder import load_autoencoder
 from autointerp.subjects.formats._tensors import Flags, LoadedAutoencoder, safetensors_header
-from autointerp.subjects.places import RECORD
-
-TRAINED = "sae.safetensors"  # the file that the record of the training beside it is about
-
-
-def _file(path: Path) -> Path:
-    return path / TRAINED if path.is_dir() else path
+from autointerp.subjects.places import RECORD, SAE, sae_file
 
 
 def recognises(path: Path) -> bool:
-    names, metadata = safetensors_header(_file(path))
+    names, metadata = safetensors_header(sae_file(path))
     return {"W_enc", "b_enc", "W_dec", "b_dec"} <= names and "apply_b_dec_to_input" in metadata
 
 
@@ -25,9 +19,9 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
 
     Raises SubjectError if it is truncated or lacks a tensor, or if the record cannot be read.
     """
-    file = _file(path)
+    file = sae_file(path)
     sae = load_autoencoder(file)
-    if file.name != TRAINED or not (file.parent / RECORD).exists():
+    if file.name != SAE or not (file.parent / RECORD).exists():
         return LoadedAutoencoder(sae, "autointerp", path, l0=sae.k)
     from autointerp.subjects.training.recipe import read_record
 

@@ -20,6 +20,7 @@ from torch.nn import functional
 from autointerp.files import partial_file
 from autointerp.subjects.autoencoder import SparseAutoencoder
 from autointerp.subjects.one_layer import OneLayerTransformer
+from autointerp.subjects.places import SAE
 from autointerp.subjects.training.checkpoints import (
     load_checkpoint,
     save_checkpoint,
@@ -283,6 +284,6 @@ def train_sae(
             W_dec=dictionary.W_dec.detach().cpu(),
             b_dec=dictionary.b_dec.detach().cpu() / scale,
         )
-    with partial_file(out / "sae.safetensors") as partial:
+    with partial_file(out / SAE) as partial:
         sae.save(partial)
     return sae
